@@ -1,0 +1,1 @@
+//! Ids of a request: parsing, traceparent, minting; no IO.

@@ -1,0 +1,1 @@
+//! The embedded ClickHouse engine behind its HTTP interface, as a supervised child.

@@ -1,0 +1,1 @@
+//! Durable append-only segments of opaque records; knows bytes only.

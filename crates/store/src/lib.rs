@@ -1,0 +1,1 @@
+//! Everything that knows SQL: client, migrations, native inserts, queries.
