@@ -1,0 +1,5 @@
+//! Envoy.
+
+/// Format strings.
+#[derive(Debug, Clone, Default)]
+pub struct Formats {}

@@ -1,0 +1,5 @@
+//! Fastly.
+
+/// Presets.
+#[derive(Debug, Clone, Default)]
+pub struct Presets {}
