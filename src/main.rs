@@ -1,2 +1,18 @@
-//! The `throughline` binary.
-fn main() {}
+//! The `throughline` binary: arguments, subcommand, exit code.
+
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    // What the subcommands cannot answer themselves ends here, once: the chain of causes on stderr, exit code 2.
+    match cli::run(cli::Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            cli::complain(&error);
+            ExitCode::from(2)
+        }
+    }
+}

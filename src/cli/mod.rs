@@ -1,0 +1,69 @@
+//! The command line: one file a subcommand. Data goes to stdout, talk to stderr.
+//!
+//! Exit codes by contract: 0 done or found, 1 not found or something rejected, 2 an error.
+
+mod client;
+mod engine;
+mod import;
+mod search;
+mod serve;
+mod tail;
+mod trace;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Joins Fastly and Istio access logs into one trace per request.
+#[derive(Debug, Parser)]
+#[command(name = "throughline", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Receive logs, store them, answer queries
+    Serve(Box<serve::Arguments>),
+    /// Host the embedded ClickHouse engine behind its HTTP interface
+    Engine(engine::Arguments),
+    /// Send log files to a running service
+    Import(import::Arguments),
+    /// Show the path of one request, by any of its ids
+    Trace(trace::Arguments),
+    /// Find hop events by what they say
+    Search(search::Arguments),
+    /// Follow hop events as they arrive
+    Tail(tail::Arguments),
+}
+
+/// Runs a subcommand to its exit code.
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        Command::Serve(arguments) => serve::run(*arguments),
+        Command::Engine(arguments) => engine::run(arguments),
+        Command::Import(arguments) => import::run(arguments),
+        Command::Trace(arguments) => trace::run(arguments),
+        Command::Search(arguments) => search::run(arguments),
+        Command::Tail(arguments) => tail::run(arguments),
+    }
+}
+
+/// Writes an error with its causes for the person at the keyboard.
+pub(crate) fn complain(error: &anyhow::Error) {
+    let mut stderr = std::io::stderr().lock();
+    // Nobody is left to tell if stderr is gone.
+    let _ = writeln!(stderr, "throughline: {error:#}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Arguments::command().debug_assert();
+    }
+}
