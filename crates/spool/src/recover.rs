@@ -1,0 +1,251 @@
+//! What an earlier run left behind: made whole, sealed, listed for shipping. No single file stops the rest.
+
+use std::io;
+use std::path::Path;
+
+use crate::error::OpenError;
+use crate::files::{DirEntry, FileLayer};
+use crate::layout::{self, End, Extent, HEADER_BYTES, Header, HeaderFault, TRAILER_BYTES};
+use crate::names::{self, CORRUPT, Kind};
+use crate::options::MAX_SEGMENT_BYTES;
+use crate::rescue::{move_aside, rescue};
+use crate::reserve::{self, Reserve};
+use crate::seal::Closing;
+use crate::shelf::SealedMeta;
+
+/// What [`crate::Spool::open`] found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Segments listed for shipping.
+    pub segments: usize,
+    /// Records in them. Those of segments sealed before are as their trailers say.
+    pub records: u64,
+    /// Bytes cut off the ends of unsealed segments; none of them was acknowledged.
+    pub torn_bytes: u64,
+    /// Unsealed segments that had such an end.
+    pub torn_tails: usize,
+    /// Files removed because they held no batch: nothing in them was acknowledged.
+    pub removed_empty: usize,
+    /// Files now in `corrupt/`.
+    pub set_aside: Vec<SetAside>,
+    /// Names left alone: not ours, or of another encoding version.
+    pub foreign: Vec<String>,
+    /// Files left in place because the system could not read or write them, with its reason. The next start tries
+    /// again.
+    pub unusable: Vec<(String, String)>,
+}
+
+/// A damaged file whose original is in `corrupt/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    /// Its file name.
+    pub name: String,
+    /// Which check failed.
+    pub reason: String,
+    /// Records of its whole batches, which stay queued under the segment's id. 0 means that all are lost to the
+    /// queue; where that was for want of disk space, moving the file back and restarting tries again.
+    pub rescued_records: u64,
+}
+
+pub(crate) struct Recovered {
+    pub(crate) report: Recovery,
+    pub(crate) sealed: Vec<SealedMeta>,
+    pub(crate) used_bytes: u64,
+    pub(crate) next_sequence: u64,
+    pub(crate) reserve: Reserve,
+}
+
+/// What became of one file.
+enum Fate {
+    Listed(SealedMeta),
+    Removed,
+    Foreign,
+    SetAside { reason: &'static str, rescued: Option<SealedMeta> },
+}
+
+pub(crate) fn recover(layer: &dyn FileLayer, dir: &Path, reserve_bytes: u64) -> Result<Recovered, OpenError> {
+    let failed = |verb, path: &Path| {
+        let path = path.to_owned();
+        move |source| OpenError::Io { verb, path, source }
+    };
+    let corrupt = dir.join(CORRUPT);
+    let aside = layer.list(&corrupt).map_err(failed("list", &corrupt))?;
+    let entries = layer.list(dir).map_err(failed("list", dir))?;
+    let mut out = Recovered {
+        report: Recovery::default(),
+        sealed: Vec::new(),
+        used_bytes: 0,
+        next_sequence: 0,
+        reserve: Reserve::new(dir, reserve_bytes),
+    };
+    out.reserve.adopt(entries.iter().find(|entry| entry.name == reserve::NAME).map(|entry| entry.bytes));
+
+    // Past every number ever seen, so that a name in corrupt/ is not used again either.
+    let numbers = entries.iter().chain(&aside).filter_map(|entry| names::leading_number(&entry.name));
+    out.next_sequence = numbers.max().map_or(1, |highest| highest.saturating_add(1));
+
+    let mut ours = Vec::new();
+    for entry in entries {
+        match names::parse(&entry.name) {
+            Some((sequence, kind)) if entry.is_file => ours.push((sequence, kind, entry)),
+            _ if [names::LOCK, reserve::NAME, CORRUPT].contains(&entry.name.as_str()) => {}
+            _ => out.report.foreign.push(entry.name),
+        }
+    }
+    ours.sort_by_key(|(sequence, kind, _)| (*sequence, *kind));
+    for (sequence, kind, entry) in ours {
+        let fate = match kind {
+            Kind::Rescue => layer.remove(&dir.join(&entry.name)).map(|()| Fate::Removed),
+            _ if out.sealed.last().is_some_and(|meta| meta.sequence == sequence) => {
+                let reason = "a sealed segment of this number exists";
+                move_aside(layer, dir, &dir.join(&entry.name))
+                    .map(|()| Fate::SetAside { reason, rescued: None })
+            }
+            Kind::Sealed => recover_sealed(layer, dir, sequence, &entry),
+            Kind::Open => recover_open(layer, dir, sequence, &entry, &mut out.reserve, &mut out.report),
+        };
+        out.enter(entry, fate);
+    }
+    layer.sync_dir(dir).map_err(failed("sync", dir))?;
+    Ok(out)
+}
+
+impl Recovered {
+    fn enter(&mut self, entry: DirEntry, fate: io::Result<Fate>) {
+        match fate {
+            Ok(Fate::Listed(meta)) => self.list(meta),
+            Ok(Fate::Removed) => self.report.removed_empty += 1,
+            Ok(Fate::Foreign) => {
+                self.used_bytes += entry.bytes;
+                self.report.foreign.push(entry.name);
+            }
+            Ok(Fate::SetAside { reason, rescued }) => {
+                let rescued_records = rescued.as_ref().map_or(0, |meta| meta.records);
+                self.report.set_aside.push(SetAside {
+                    name: entry.name,
+                    reason: reason.to_owned(),
+                    rescued_records,
+                });
+                if let Some(meta) = rescued {
+                    self.list(meta);
+                }
+            }
+            Err(error) => {
+                self.used_bytes += entry.bytes;
+                self.report.unusable.push((entry.name, error.to_string()));
+            }
+        }
+    }
+
+    fn list(&mut self, meta: SealedMeta) {
+        self.report.segments += 1;
+        self.report.records += meta.records;
+        self.used_bytes += meta.bytes;
+        self.sealed.push(meta);
+    }
+}
+
+/// Looks at both ends only; the batches are checked when the segment is read.
+fn recover_sealed(layer: &dyn FileLayer, dir: &Path, sequence: u64, entry: &DirEntry) -> io::Result<Fate> {
+    let path = dir.join(&entry.name);
+    let head = layer.read(&path, 0, HEADER_BYTES)?;
+    let header = match header_of(&head, sequence) {
+        Ok(header) => header,
+        Err(HeaderFault::ForeignVersion(_)) => return Ok(Fate::Foreign),
+        Err(HeaderFault::Unwritten) => return lost(layer, dir, &path, "empty or without a header"),
+        Err(HeaderFault::Damaged(reason)) => return lost(layer, dir, &path, reason),
+    };
+    let tail_at = entry.bytes.saturating_sub(TRAILER_BYTES as u64);
+    let tail = layer.read(&path, tail_at, TRAILER_BYTES)?;
+    match Extent::from_trailer(&tail, &header.id) {
+        Some(extent) if extent.bytes == tail_at => Ok(Fate::Listed(Closing { header, extent }.meta(dir))),
+        _ => damaged(layer, dir, &path, &header, "the trailer is missing or damaged"),
+    }
+}
+
+fn recover_open(
+    layer: &dyn FileLayer,
+    dir: &Path,
+    sequence: u64,
+    entry: &DirEntry,
+    reserve: &mut Reserve,
+    report: &mut Recovery,
+) -> io::Result<Fate> {
+    let path = dir.join(&entry.name);
+    if entry.bytes > MAX_SEGMENT_BYTES {
+        return lost(layer, dir, &path, "larger than any segment");
+    }
+    let bytes = layer.read(&path, 0, MAX_SEGMENT_BYTES as usize)?;
+    let header = match header_of(&bytes, sequence) {
+        Ok(header) => header,
+        Err(HeaderFault::ForeignVersion(_)) => return Ok(Fate::Foreign),
+        Err(HeaderFault::Unwritten) => return layer.remove(&path).map(|()| Fate::Removed),
+        Err(HeaderFault::Damaged(reason)) => return lost(layer, dir, &path, reason),
+    };
+    let scan = layout::scan(&bytes, &header.id);
+    let closing = Closing { header, extent: scan.extent };
+    let torn_bytes = (bytes.len() as u64).saturating_sub(scan.extent.bytes);
+    match scan.end {
+        End::Sealed => {
+            // The trailer may only be in the page cache yet.
+            layer.open(&path)?.sync()?;
+            return closing.rename(layer, dir).map(Fate::Listed);
+        }
+        End::Open => {}
+        End::Fault(reason) => {
+            let behind = layout::next_batch(&bytes, &header.id, scan.extent.bytes as usize);
+            if behind.is_some() {
+                return rescue_or_move(layer, dir, &path, &header, &bytes, reason);
+            }
+        }
+    }
+    if scan.extent.batches == 0 {
+        report.torn_bytes += torn_bytes;
+        return layer.remove(&path).map(|()| Fate::Removed);
+    }
+    let meta = closing.seal(layer, dir, reserve)?;
+    report.torn_bytes += torn_bytes;
+    report.torn_tails += usize::from(torn_bytes > 0);
+    Ok(Fate::Listed(meta))
+}
+
+fn header_of(bytes: &[u8], sequence: u64) -> Result<Header, HeaderFault> {
+    let header = Header::decode(bytes)?;
+    // A copy under another name would be shipped under the same id as its original.
+    if header.sequence == sequence {
+        Ok(header)
+    } else {
+        Err(HeaderFault::Damaged("the name is of another segment"))
+    }
+}
+
+fn lost(layer: &dyn FileLayer, dir: &Path, path: &Path, reason: &'static str) -> io::Result<Fate> {
+    move_aside(layer, dir, path).map(|()| Fate::SetAside { reason, rescued: None })
+}
+
+fn damaged(
+    layer: &dyn FileLayer,
+    dir: &Path,
+    path: &Path,
+    header: &Header,
+    reason: &'static str,
+) -> io::Result<Fate> {
+    let bytes = layer.read(path, 0, MAX_SEGMENT_BYTES as usize)?;
+    rescue_or_move(layer, dir, path, header, &bytes, reason)
+}
+
+fn rescue_or_move(
+    layer: &dyn FileLayer,
+    dir: &Path,
+    path: &Path,
+    header: &Header,
+    bytes: &[u8],
+    reason: &'static str,
+) -> io::Result<Fate> {
+    match rescue(layer, dir, path, header, bytes) {
+        Ok(rescued) => Ok(Fate::SetAside { reason, rescued }),
+        // No room for a second copy: the damaged file must not stop the others, so it goes aside whole.
+        Err(error) if reserve::is_full(&error) => lost(layer, dir, path, reason),
+        Err(error) => Err(error),
+    }
+}
