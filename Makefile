@@ -1,0 +1,27 @@
+# The commands of this project. `make` alone lists them; everything that takes more than a line lives in scripts/.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench clean-data
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Build, start the service with sample traffic, show one trace, go on serving (Ctrl-C ends it)
+	@exec scripts/run-demo
+
+test: ## Set up what the tests need and run them all
+	@scripts/run-tests
+
+lint: ## Formatting, clippy, rustdoc, and licences, bans and sources of dependencies
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+	exports="$$(scripts/setup-tests --lint)"; eval "$$exports"; "$$THROUGHLINE_CARGO_DENY" --locked check bans licenses sources
+
+bench: ## Run the benches (compare only figures of one run)
+	exports="$$(scripts/setup-tests)"; eval "$$exports"; cargo bench --workspace --locked
+
+clean-data: ## Delete what `make run` stored (the data directory, nothing else)
+	rm -rf -- data
