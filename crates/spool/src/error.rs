@@ -151,6 +151,17 @@ pub enum DoneError {
         /// What the system said.
         source: io::Error,
     },
+    /// A damaged segment could not be repaired for want of room. It is out of the queue, so that it holds up nothing;
+    /// the file stays and the next start tries again.
+    #[error(
+        "segment {path} is damaged and there is no room to repair it: {source}; free disk space and restart"
+    )]
+    Postponed {
+        /// The segment's file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The file is gone, but a power failure might bring it back. Nothing to do but note it.
     #[error("segment {path} is removed, but the directory could not be synced: {source}")]
     Unconfirmed {

@@ -30,8 +30,8 @@ pub struct Recovery {
     pub set_aside: Vec<SetAside>,
     /// Names left alone: not ours, or of another encoding version.
     pub foreign: Vec<String>,
-    /// Files left in place because the system could not read or write them, with its reason. The next start tries
-    /// again.
+    /// Files left in place, and out of the queue, because the system could not read them or had no room to repair
+    /// them, with its reason. The next start tries again.
     pub unusable: Vec<(String, String)>,
 }
 
@@ -42,8 +42,7 @@ pub struct SetAside {
     pub name: String,
     /// Which check failed.
     pub reason: String,
-    /// Records of its whole batches, which stay queued under the segment's id. 0 means that all are lost to the
-    /// queue; where that was for want of disk space, moving the file back and restarting tries again.
+    /// Records of its whole batches, which stay queued under the segment's id.
     pub rescued_records: u64,
 }
 
@@ -159,7 +158,11 @@ fn recover_sealed(layer: &dyn FileLayer, dir: &Path, sequence: u64, entry: &DirE
     let tail = layer.read(&path, tail_at, TRAILER_BYTES)?;
     match Extent::from_trailer(&tail, &header.id) {
         Some(extent) if extent.bytes == tail_at => Ok(Fate::Listed(Closing { header, extent }.meta(dir))),
-        _ => damaged(layer, dir, &path, &header, "the trailer is missing or damaged"),
+        _ => {
+            let bytes = layer.read(&path, 0, MAX_SEGMENT_BYTES as usize)?;
+            let rescued = rescue(layer, dir, &path, &header, &bytes)?;
+            Ok(Fate::SetAside { reason: "the trailer is missing or damaged", rescued })
+        }
     }
 }
 
@@ -183,27 +186,21 @@ fn recover_open(
         Err(HeaderFault::Damaged(reason)) => return lost(layer, dir, &path, reason),
     };
     let scan = layout::scan(&bytes, &header.id);
-    let closing = Closing { header, extent: scan.extent };
-    let torn_bytes = (bytes.len() as u64).saturating_sub(scan.extent.bytes);
-    match scan.end {
-        End::Sealed => {
-            // The trailer may only be in the page cache yet.
-            layer.open(&path)?.sync()?;
-            return closing.rename(layer, dir).map(Fate::Listed);
-        }
-        End::Open => {}
-        End::Fault(reason) => {
-            let behind = layout::next_batch(&bytes, &header.id, scan.extent.bytes as usize);
-            if behind.is_some() {
-                return rescue_or_move(layer, dir, &path, &header, &bytes, reason);
-            }
-        }
+    let end = usize::try_from(scan.extent.bytes).unwrap_or(usize::MAX);
+    let (content, tail) = bytes.split_at_checked(end).unwrap_or((&bytes, &[]));
+    if let End::Fault(reason) = scan.end
+        && layout::next_batch(&bytes, &header.id, end).is_some()
+    {
+        return rescue(layer, dir, &path, &header, &bytes).map(|rescued| Fate::SetAside { reason, rescued });
     }
+    let torn_bytes = if scan.end == End::Sealed { 0 } else { tail.len() as u64 };
     if scan.extent.batches == 0 {
         report.torn_bytes += torn_bytes;
         return layer.remove(&path).map(|()| Fate::Removed);
     }
-    let meta = closing.seal(layer, dir, reserve)?;
+    // All of it is written again: if a sync failed before the crash, the page cache may show us bytes that it holds
+    // for clean and that are not on the disk, and syncing those would do nothing.
+    let meta = Closing { header, extent: scan.extent }.seal(layer, dir, reserve, content)?;
     report.torn_bytes += torn_bytes;
     report.torn_tails += usize::from(torn_bytes > 0);
     Ok(Fate::Listed(meta))
@@ -221,31 +218,4 @@ fn header_of(bytes: &[u8], sequence: u64) -> Result<Header, HeaderFault> {
 
 fn lost(layer: &dyn FileLayer, dir: &Path, path: &Path, reason: &'static str) -> io::Result<Fate> {
     move_aside(layer, dir, path).map(|()| Fate::SetAside { reason, rescued: None })
-}
-
-fn damaged(
-    layer: &dyn FileLayer,
-    dir: &Path,
-    path: &Path,
-    header: &Header,
-    reason: &'static str,
-) -> io::Result<Fate> {
-    let bytes = layer.read(path, 0, MAX_SEGMENT_BYTES as usize)?;
-    rescue_or_move(layer, dir, path, header, &bytes, reason)
-}
-
-fn rescue_or_move(
-    layer: &dyn FileLayer,
-    dir: &Path,
-    path: &Path,
-    header: &Header,
-    bytes: &[u8],
-    reason: &'static str,
-) -> io::Result<Fate> {
-    match rescue(layer, dir, path, header, bytes) {
-        Ok(rescued) => Ok(Fate::SetAside { reason, rescued }),
-        // No room for a second copy: the damaged file must not stop the others, so it goes aside whole.
-        Err(error) if reserve::is_full(&error) => lost(layer, dir, path, reason),
-        Err(error) => Err(error),
-    }
 }

@@ -25,8 +25,8 @@ pub(crate) fn rescue(
     if spans.is_empty() {
         return move_aside(layer, dir, original).map(|()| None);
     }
-    link_aside(layer, dir, original)?;
     let extent = write_rescue(layer, dir, header, bytes, &spans)?;
+    link_aside(layer, dir, original)?;
     let rescue = names::path(dir, header.sequence, Kind::Rescue);
     // Over the original first: a moment with both an .open and a .sealed of one number never exists.
     layer.rename(&rescue, original)?;

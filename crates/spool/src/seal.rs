@@ -22,35 +22,37 @@ impl Closing {
     /// Cuts the file to its durable length, writes and syncs the trailer, renames. Each step may be repeated, so the
     /// whole may be tried again after any failure. Gives the reserve to a full disk.
     ///
-    /// Opens the file anew: after a failed fsync the old descriptor would not report a second failure.
+    /// Opens the file anew: after a failed fsync the old descriptor would not report a second failure. `content` is
+    /// what to write once more, from the front, before syncing; empty where every byte is known to be durable.
     pub(crate) fn seal(
         &self,
         layer: &dyn FileLayer,
         dir: &Path,
         reserve: &mut Reserve,
+        content: &[u8],
     ) -> io::Result<SealedMeta> {
-        let first = self.try_seal(layer, dir);
-        match first {
-            Err(error) if reserve::is_full(&error) && reserve.release(layer) => self.try_seal(layer, dir),
+        match self.try_seal(layer, dir, content) {
+            Err(error) if reserve::is_full(&error) && reserve.release(layer) => {
+                self.try_seal(layer, dir, content)
+            }
             result => result,
         }
     }
 
-    fn try_seal(&self, layer: &dyn FileLayer, dir: &Path) -> io::Result<SealedMeta> {
-        let open = names::path(dir, self.header.sequence, Kind::Open);
+    fn try_seal(&self, layer: &dyn FileLayer, dir: &Path, content: &[u8]) -> io::Result<SealedMeta> {
+        let sequence = self.header.sequence;
+        let (open, sealed) =
+            (names::path(dir, sequence, Kind::Open), names::path(dir, sequence, Kind::Sealed));
         let mut file = layer.open(&open)?;
         file.set_len(self.extent.bytes)?;
+        if !content.is_empty() {
+            file.write_all_at(content, 0)?;
+        }
         file.write_all_at(&self.extent.trailer(&self.header.id, unix_ms()), self.extent.bytes)?;
         file.sync()?;
         drop(file);
-        self.rename(layer, dir)
-    }
-
-    /// The last step alone, for a file that already has its trailer. The directory is not synced: an `.open` file
-    /// with a trailer is as good as a `.sealed` one to recovery.
-    pub(crate) fn rename(&self, layer: &dyn FileLayer, dir: &Path) -> io::Result<SealedMeta> {
-        let sequence = self.header.sequence;
-        layer.rename(&names::path(dir, sequence, Kind::Open), &names::path(dir, sequence, Kind::Sealed))?;
+        // The directory is not synced: an .open file with a trailer is as good as a .sealed one to recovery.
+        layer.rename(&open, &sealed)?;
         Ok(self.meta(dir))
     }
 

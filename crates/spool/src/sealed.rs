@@ -10,7 +10,7 @@ use crate::layout::Header;
 use crate::options::MAX_SEGMENT_BYTES;
 use crate::reader::SegmentReader;
 use crate::recover::SetAside;
-use crate::rescue::{move_aside, rescue};
+use crate::rescue::rescue;
 use crate::reserve;
 use crate::shared::Shared;
 use crate::shelf::SealedMeta;
@@ -121,7 +121,7 @@ impl Sealed {
     /// into the queue as a segment of the same id.
     ///
     /// # Errors
-    /// [`DoneError::Returned`]: nothing was changed.
+    /// [`DoneError::Returned`]: nothing was changed. [`DoneError::Postponed`]: the disk is full.
     pub async fn set_aside(self) -> Result<SetAside, DoneError> {
         self.blocking("set aside", Self::replace).await
     }
@@ -163,6 +163,11 @@ impl Sealed {
         };
         let rescued = match self.rescue() {
             Ok(rescued) => rescued,
+            Err(source) if reserve::is_full(&source) => {
+                shared.note_error("repair a damaged segment", &source);
+                self.at_drop = AtDrop::Finished;
+                return Err(DoneError::Postponed { path: self.meta.path.clone(), source });
+            }
             Err(source) => return Err(self.returned("set aside", source)),
         };
         let name = self.meta.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -192,11 +197,7 @@ impl Sealed {
             sequence: meta.sequence,
             created_unix_ms: meta.created_unix_ms,
         };
-        match rescue(layer, dir, &meta.path, &header, &bytes) {
-            // No room for a second copy: the damaged file must not stop the others, so it goes aside whole.
-            Err(error) if reserve::is_full(&error) => move_aside(layer, dir, &meta.path).map(|()| None),
-            result => result,
-        }
+        rescue(layer, dir, &meta.path, &header, &bytes)
     }
 
     /// Drops the segment back into the queue and says why.

@@ -268,7 +268,7 @@ impl Writer {
     }
 
     fn seal(&mut self, closing: Closing) {
-        let result = closing.seal(self.shared.layer.as_ref(), &self.shared.dir, &mut self.reserve);
+        let result = closing.seal(self.shared.layer.as_ref(), &self.shared.dir, &mut self.reserve, &[]);
         let sealed = result.is_ok();
         match result {
             Ok(meta) => self.shared.shelf.put(meta),

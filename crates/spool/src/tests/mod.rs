@@ -1,6 +1,10 @@
 //! Tests of the spool as a whole, on the real file system and on one that breaks to order.
 
 mod append;
+mod corrupt;
+mod disk;
+mod faults;
+mod model;
 
 use std::time::Duration;
 
