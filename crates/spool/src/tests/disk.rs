@@ -83,6 +83,12 @@ impl Disk {
         world.capacity = room.map(|room| world.used() + room);
     }
 
+    pub(super) fn flip_bit(&self, path: &Path, at: usize) {
+        let mut world = self.world();
+        let inode = world.inode_of(path).unwrap();
+        world.inodes[inode].cached[at] ^= 1;
+    }
+
     pub(super) fn syncs(&self) -> u64 {
         self.world().syncs
     }
@@ -179,13 +185,11 @@ fn strike(count: &mut u32) -> io::Result<()> {
         return Ok(());
     }
     *count -= 1;
-    Err(io::Error::from_raw_os_error(libc_eio()))
+    Err(io::Error::from_raw_os_error(EIO))
 }
 
-/// EIO on every Unix.
-fn libc_eio() -> i32 {
-    5
-}
+/// The same on every Unix.
+const EIO: i32 = 5;
 
 impl Mount {
     fn world(&self) -> io::Result<MutexGuard<'_, World>> {

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 
 use super::disk::{Disk, Faults};
 use super::{batch, drain, options, records};
-use crate::{AppendError, DoneError, FullCause, Options, SealError, Spool};
+use crate::{AppendError, DoneError, FullCause, Options, ReadError, SealError, Spool};
 
 const DIR: &str = "/spool";
 
@@ -263,6 +263,50 @@ async fn a_process_killed_while_it_waits_loses_nothing_acknowledged() {
     drop(spool);
     let spool = open(&disk, options()).await;
     assert_eq!(drain(&spool).await, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_damaged_segment_that_a_full_disk_cannot_repair_waits_for_the_next_start() {
+    let disk = Disk::default();
+    let spool = open(&disk, options()).await;
+    spool.append(batch(["a"])).await.unwrap();
+    spool.append(batch(["b"])).await.unwrap();
+    spool.seal_now().await.unwrap();
+    spool.append(batch(["c"])).await.unwrap();
+    spool.seal_now().await.unwrap();
+    let sealed = spool.next_sealed().await.unwrap();
+    disk.flip_bit(sealed.path(), 70);
+    disk.set_room(Some(0));
+    assert!(matches!(sealed.read().await, Err(ReadError::Damaged { .. })));
+    assert!(matches!(sealed.set_aside().await, Err(DoneError::Postponed { .. })));
+    assert_eq!(drain(&spool).await, ["c"]);
+    assert!(spool.stats().used_bytes > 0);
+    disk.set_room(None);
+    drop(spool);
+    let spool = open(&disk, options()).await;
+    let sealed = spool.next_sealed().await.unwrap();
+    assert_eq!(sealed.set_aside().await.unwrap().rescued_records, 1);
+    assert_eq!(drain(&spool).await, ["b"]);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_repaired_at_the_start_does_not_stop_the_others() {
+    let disk = Disk::default();
+    let spool = open(&disk, Options { reserve_bytes: 0, ..options() }).await;
+    spool.append(batch(["a"])).await.unwrap();
+    spool.seal_now().await.unwrap();
+    spool.append(batch(["b"])).await.unwrap();
+    disk.set_room(Some(0));
+    disk.kill();
+    drop(spool);
+    let mount = disk.mount();
+    let (spool, recovery) =
+        Spool::open_on(mount, DIR, Options { reserve_bytes: 0, ..options() }).await.unwrap();
+    assert_eq!((recovery.segments, recovery.unusable.len()), (1, 1));
+    assert_eq!(drain(&spool).await, ["a"]);
+    disk.set_room(None);
+    drop(spool);
+    assert_eq!(drain(&open(&disk, options()).await).await, ["b"]);
 }
 
 fn append(spool: &Spool, record: String) -> impl Future<Output = Result<(), AppendError>> + Send + use<> {
