@@ -16,4 +16,4 @@ mod request;
 
 pub use closure::{Bounds, Closure, Truncation};
 pub use ids::EventIds;
-pub use request::{Request, RequestHop, RequestId, requests};
+pub use request::{EVENTS_PER_REQUEST, Request, RequestHop, RequestId, requests};
