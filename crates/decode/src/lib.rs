@@ -21,6 +21,7 @@ pub mod envoy;
 pub mod fastly;
 pub mod framing;
 pub mod otlp;
+mod protobuf;
 pub mod redact;
 pub mod sniff;
 pub mod time;

@@ -1,5 +1,20 @@
-//! Envoy.
+//! Envoy's access logs: JSON and TEXT lines, lines of a custom format, and ALS messages.
 
-/// Format strings.
-#[derive(Debug, Clone, Default)]
-pub struct Formats {}
+mod als;
+mod draft;
+mod format;
+mod hop;
+mod json;
+mod lines;
+mod object;
+mod target;
+mod verdict;
+mod wrap;
+
+pub use als::AlsStream;
+pub use format::{FormatError, Formats};
+pub use lines::decode_lines;
+
+pub(crate) use draft::Draft;
+
+

@@ -1,0 +1,149 @@
+//! Lines of Envoy logs, one record each: unwraps what a container runtime put around them, then JSON or TEXT.
+
+use std::borrow::Cow;
+
+use event::{Notes, RejectReason};
+use memchr::memchr;
+
+use crate::envoy::format::Scratch;
+use crate::envoy::json::{self, Keys, Read};
+use crate::envoy::wrap::{MAX_LINE_BYTES, Unwrapped, unwrap};
+use crate::envoy::Draft;
+use crate::{Delivery, Rules, Sink};
+
+/// Decodes the lines of one delivery. Blank lines are nothing; every other line is one event or one reject.
+///
+/// A line that a container runtime cut in parts is one record, at the offset of its first part; parts that the delivery
+/// does not complete are a reject. A body that is one JSON array gives its objects.
+pub fn decode_lines(payload: &[u8], delivery: &Delivery<'_>, rules: &Rules, sink: &mut dyn Sink) {
+    let mut reader = Reader { delivery, rules, keys: Keys::default(), scratch: Scratch::default() };
+    let mut parts: Option<(u64, Vec<u8>)> = None;
+    let mut at = 0;
+    while at < payload.len() {
+        let end = memchr(b'\n', &payload[at..]).map_or(payload.len(), |found| at + found);
+        let (offset, line) = (at as u64, payload[at..end].trim_ascii_end());
+        at = end + 1;
+        if line.is_empty() {
+            continue;
+        }
+        match unwrap(line) {
+            Unwrapped::Part(part) => {
+                let (_, joined) = parts.get_or_insert_with(|| (offset, Vec::new()));
+                // One byte past the bound is enough to know.
+                let room = (MAX_LINE_BYTES + 1).saturating_sub(joined.len());
+                joined.extend_from_slice(&part[..part.len().min(room)]);
+            }
+            Unwrapped::Line(text) => match parts.take() {
+                Some((offset, mut joined)) => {
+                    let room = (MAX_LINE_BYTES + 1).saturating_sub(joined.len());
+                    joined.extend_from_slice(&text[..text.len().min(room)]);
+                    reader.line(&joined, offset, sink);
+                }
+                None => reader.line(&text, offset, sink),
+            },
+        }
+    }
+    if let Some((offset, joined)) = parts {
+        let detail = "the runtime cut this line and its rest is not in the delivery";
+        delivery.refuse(rules, "", RejectReason::Truncated, detail, offset, &joined, sink);
+    }
+}
+
+struct Reader<'d> {
+    delivery: &'d Delivery<'d>,
+    rules: &'d Rules,
+    keys: Keys,
+    scratch: Scratch,
+}
+
+impl Reader<'_> {
+    fn line(&mut self, line: &[u8], offset: u64, sink: &mut dyn Sink) {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            return;
+        }
+        let (format, outcome) = self.read(line, offset, sink);
+        if let Err((reason, detail)) = outcome {
+            self.delivery.refuse(self.rules, format, reason, &detail, offset, line, sink);
+        }
+    }
+
+    fn read(&mut self, line: &[u8], offset: u64, sink: &mut dyn Sink) -> (&'static str, Read) {
+        if line.len() > MAX_LINE_BYTES {
+            let detail = format!("longer than {MAX_LINE_BYTES} bytes");
+            return ("", Err((RejectReason::TooLarge, detail)));
+        }
+        let text = String::from_utf8_lossy(line);
+        let is_lossy = matches!(text, Cow::Owned(_));
+        if text.starts_with('{') {
+            let outcome =
+                json::read(&text, is_lossy, &mut self.keys, offset, (self.delivery, self.rules), sink);
+            return ("envoy-json", outcome);
+        }
+        if let Some(elements) = text.strip_prefix('[')
+            && elements.trim_ascii_start().starts_with('{')
+        {
+            return ("envoy-json", self.array(elements, is_lossy, offset, sink));
+        }
+        let mut draft = Draft::new("envoy-text", self.rules);
+        if is_lossy {
+            draft.event.notes.add(Notes::BAD_UTF8);
+        }
+        if self.rules.envoy.read(&text, &mut draft, &mut self.scratch) {
+            draft.finish(self.delivery, offset, sink);
+            return ("envoy-text", Ok(()));
+        }
+        let detail = "fits none of the known Envoy format strings: add the mesh's accessLogFormat to the source";
+        if text.starts_with('[') {
+            ("envoy-text", Err((RejectReason::FormatMismatch, detail.to_owned())))
+        } else {
+            ("", Err((RejectReason::UnknownFormat, "neither JSON nor a known Envoy line".to_owned())))
+        }
+    }
+
+    /// `{…}, {…}]`: some collectors send one array a body. Damage in one element ends the array, as nothing says where
+    /// the next begins.
+    fn array(&mut self, elements: &str, is_lossy: bool, offset: u64, sink: &mut dyn Sink) -> Read {
+        let mut rest = elements;
+        loop {
+            rest = rest.trim_ascii_start();
+            let place = offset + (elements.len() - rest.len()) as u64 + 1;
+            let length = object_length(rest)
+                .ok_or_else(|| (RejectReason::Truncated, "the array does not end in its line".to_owned()))?;
+            let (element, after) = rest.split_at(length);
+            let outcome =
+                json::read(element, is_lossy, &mut self.keys, place, (self.delivery, self.rules), sink);
+            if let Err((reason, detail)) = outcome {
+                self.delivery.refuse(self.rules, "envoy-json", reason, &detail, place, element.as_bytes(), sink);
+            }
+            rest = after.trim_ascii_start();
+            match rest.as_bytes() {
+                [b',', ..] => rest = &rest[1..],
+                [b']'] => return Ok(()),
+                _ => return Err((RejectReason::BadJson, "no comma after an element of the array".to_owned())),
+            }
+        }
+    }
+}
+
+/// Bytes of the object that `text` begins with, by brackets outside of strings.
+fn object_length(text: &str) -> Option<usize> {
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' => depth += 1,
+            b'}' => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
