@@ -1,1 +1,23 @@
-//! Everything that knows SQL: client, migrations, native inserts, queries.
+//! Everything that knows SQL: the schema and its migrations, inserts, queries.
+//!
+//! - [`Store`] is ClickHouse behind its HTTP interface, embedded or remote; nothing here can tell them apart.
+//! - [`Batch`] holds one segment's rows column by column; [`Store::insert`] makes them durable exactly once.
+//! - [`query`] holds every question that is asked; values are parameters, never text in a statement.
+//!
+//! Knows nothing of sockets, spools or traces. SQL stands here and in `schemas/clickhouse`, nowhere else.
+
+mod batch;
+mod client;
+mod error;
+mod insert;
+mod locator;
+pub mod migrate;
+mod native;
+pub mod query;
+
+pub use batch::{Batch, MAX_RECORDS};
+pub use client::{Endpoint, INSERT_TIMEOUT, QUERY_MEMORY_BYTES, QUERY_TIME_S, Store};
+pub use error::{Fault, InsertError, StoreError};
+pub use insert::Inserted;
+pub use locator::{BUCKET_S, Locator};
+pub use migrate::{Report, Retention};

@@ -1,0 +1,180 @@
+//! One segment's rows, column by column, ready to insert. Buffers are kept from batch to batch by [`Batch::clear`].
+
+pub(crate) mod events;
+mod rollup;
+
+use std::collections::HashSet;
+
+use correlation::IdKind;
+use event::{HopEvent, Record, Reject, RejectReason};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::locator::Locator;
+use crate::native::{Block, Cell, Column};
+use rollup::Rollup;
+
+/// Most records of one batch. One insert is one block, and so atomic, below the engine's 1,048,449 rows; ids are at most
+/// four an event before they collapse.
+pub const MAX_RECORDS: usize = 250_000;
+
+/// Rows of one segment for every table but `shipped`.
+#[derive(Debug)]
+pub struct Batch {
+    pub(crate) events: Block,
+    pub(crate) ids: Block,
+    pub(crate) rejects: Block,
+    pub(crate) rollup: Rollup,
+    /// Rows of `ids` seen in this batch, by hash: a request's hops share them.
+    seen: HashSet<u128>,
+    pub(crate) received_ns: Option<(i64, i64)>,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Batch {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self {
+            events: events::block(),
+            ids: ids_block(),
+            rejects: rejects_block(),
+            rollup: Rollup::new(),
+            seen: HashSet::new(),
+            received_ns: None,
+        }
+    }
+
+    /// Adds a record as it came out of the spool.
+    pub fn push(&mut self, record: &Record<'_>) {
+        match record {
+            Record::Event(event) => self.push_event(event),
+            Record::Reject(reject) => self.push_reject(reject),
+        }
+    }
+
+    /// Adds an event, its ids and its part in the rollup.
+    pub fn push_event(&mut self, event: &HopEvent<'_>) {
+        let locator = Locator::of(event);
+        events::put(&mut self.events, event, locator);
+        for (kind, id) in [
+            (IdKind::Correlation, event.correlation_id),
+            (IdKind::Request, event.request_id),
+            (IdKind::EdgeRequest, event.edge_request_id),
+            (IdKind::Trace, event.trace_id),
+        ] {
+            if id != 0 && self.seen.insert(id_row_hash(event, kind, id, locator)) {
+                let mut columns = self.ids.columns.iter_mut();
+                put(&mut columns, &event.tenant);
+                put(&mut columns, &id);
+                put(&mut columns, &(kind as u8));
+                put(&mut columns, &locator.bucket_s);
+                put(&mut columns, &locator.key);
+                self.ids.rows += 1;
+            }
+        }
+        self.rollup.add(event);
+        self.note_received(event.received_ns);
+    }
+
+    /// Adds a reject.
+    pub fn push_reject(&mut self, reject: &Reject<'_>) {
+        put_reject(&mut self.rejects, reject);
+        self.note_received(reject.received_ns);
+    }
+
+    /// Records pushed since the last [`Self::clear`].
+    pub fn len(&self) -> usize {
+        self.events.rows + self.rejects.rows
+    }
+
+    /// Whether nothing was pushed.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of values held, over all tables.
+    pub fn bytes(&self) -> usize {
+        self.events.bytes() + self.ids.bytes() + self.rejects.bytes()
+    }
+
+    /// Events whose rollup row lost its service and host to the label `other`, because the batch had too many rows.
+    pub fn rollup_overflow(&self) -> u64 {
+        self.rollup.overflow()
+    }
+
+    /// Forgets the rows and keeps the buffers.
+    pub fn clear(&mut self) {
+        self.events.clear();
+        self.ids.clear();
+        self.rejects.clear();
+        self.rollup.clear();
+        self.seen.clear();
+        self.received_ns = None;
+    }
+
+    fn note_received(&mut self, at_ns: i64) {
+        let (first, last) = self.received_ns.unwrap_or((at_ns, at_ns));
+        self.received_ns = Some((first.min(at_ns), last.max(at_ns)));
+    }
+}
+
+fn id_row_hash(event: &HopEvent<'_>, kind: IdKind, id: u128, locator: Locator) -> u128 {
+    let mut row = [0; 29];
+    row[..16].copy_from_slice(&id.to_le_bytes());
+    row[16] = kind as u8;
+    row[17..21].copy_from_slice(&locator.bucket_s.to_le_bytes());
+    row[21..].copy_from_slice(&locator.key.to_le_bytes());
+    xxh3_128(&row) ^ xxh3_128(event.tenant.as_bytes())
+}
+
+/// Puts the next column's value.
+fn put<'c, T: Cell>(columns: &mut impl Iterator<Item = &'c mut Column>, value: &T) {
+    if let Some(column) = columns.next() {
+        value.put(column);
+    }
+}
+
+fn ids_block() -> Block {
+    Block::new([
+        ("tenant", "String", crate::native::Layout::Text),
+        ("id", u128::TYPE, u128::LAYOUT),
+        ("kind", "Int8", u8::LAYOUT),
+        ("bucket", "DateTime('UTC')", u32::LAYOUT),
+        ("locator", u64::TYPE, u64::LAYOUT),
+    ])
+}
+
+/// An empty block of `rejects`.
+pub(crate) fn rejects_block() -> Block {
+    use crate::native::Layout::Text;
+    Block::new([
+        ("tenant", "String", Text),
+        ("source", "String", Text),
+        ("format", "String", Text),
+        ("received_ns", i64::TYPE, i64::LAYOUT),
+        ("reason", RejectReason::TYPE, Text),
+        ("detail", "String", Text),
+        ("offset", u64::TYPE, u64::LAYOUT),
+        ("length", u64::TYPE, u64::LAYOUT),
+        ("bytes", "String", Text),
+    ])
+}
+
+/// Appends one reject.
+pub(crate) fn put_reject(block: &mut Block, reject: &Reject<'_>) {
+    let mut columns = block.columns.iter_mut();
+    put(&mut columns, &reject.tenant);
+    put(&mut columns, &reject.source);
+    put(&mut columns, &reject.format);
+    put(&mut columns, &reject.received_ns);
+    put(&mut columns, &reject.reason);
+    put(&mut columns, &reject.detail);
+    put(&mut columns, &reject.offset);
+    put(&mut columns, &reject.length);
+    put(&mut columns, &reject.bytes);
+    block.rows += 1;
+}

@@ -1,0 +1,208 @@
+//! A segment's rows into the store, exactly once.
+//!
+//! One block per table, each with its own deduplication token (segment and table): repeating the call after any failure
+//! completes what is missing and doubles nothing. The `shipped` row goes last, when all else is durable. Rows that the
+//! store refuses for good are found by halving their block, under tokens of their own, and become rejects.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use event::{Reject, RejectReason};
+
+use crate::batch::{Batch, put_reject, rejects_block};
+use crate::client::{INSERT_TIMEOUT, Store, failed};
+use crate::error::{Fault, InsertError, StoreError, fault};
+use crate::native::{Block, Cell, Layout};
+
+/// Refused rows in a segment without a single row taken, after which the schema is blamed and not the rows.
+const REFUSED_BEFORE_DOUBT: usize = 16;
+
+/// What an insert did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Inserted {
+    /// Events of the segment, refused ones left out.
+    pub events: u64,
+    /// Rejects of the segment, refused events included.
+    pub rejects: u64,
+    /// Events that the store refused for good.
+    pub refused: u64,
+}
+
+impl Store {
+    /// Inserts a batch under its segment's id, then marks the segment as shipped. `instance` names who shipped it.
+    ///
+    /// May be repeated with the same batch until it succeeds; cancelling it is like a failure.
+    pub async fn insert(
+        &self,
+        batch: &Batch,
+        segment: [u8; 16],
+        instance: &str,
+    ) -> Result<Inserted, InsertError> {
+        let name = format!("{:032x}", u128::from_be_bytes(segment));
+        let mut refused = rejects_block();
+        self.insert_bisecting("events", &batch.events, &name, &mut refused).await?;
+        let rollup = batch.rollup.block();
+        tokio::try_join!(
+            self.insert_block("ids", &batch.ids, format!("{name}-ids")),
+            self.insert_block("rejects", &batch.rejects, format!("{name}-rejects")),
+            self.insert_block("rejects", &refused, format!("{name}-refused")),
+            self.insert_block("rollup_minute", &rollup, format!("{name}-rollup_minute")),
+        )?;
+        let inserted = Inserted {
+            events: (batch.events.rows - refused.rows) as u64,
+            rejects: (batch.rejects.rows + refused.rows) as u64,
+            refused: refused.rows as u64,
+        };
+        let shipped = shipped_block(batch, segment, instance, inserted);
+        self.insert_block("shipped", &shipped, format!("{name}-shipped")).await?;
+        Ok(inserted)
+    }
+
+    /// Whether a segment was inserted whole: a restarted instance need not ship it again.
+    pub async fn was_shipped(&self, segment: [u8; 16]) -> Result<bool, StoreError> {
+        let found: u64 = self
+            .read("SELECT count() FROM shipped WHERE segment = unhex({segment:String})")
+            .param("segment", format!("{:032x}", u128::from_be_bytes(segment)))
+            .fetch_one()
+            .await
+            .map_err(failed("look for a shipped segment"))?;
+        Ok(found > 0)
+    }
+
+    /// Inserts `block`, halving it where the store refuses its rows, and appends those it refuses one by one.
+    async fn insert_bisecting(
+        &self,
+        table: &'static str,
+        block: &Block,
+        segment: &str,
+        refused: &mut Block,
+    ) -> Result<(), InsertError> {
+        let Err(error) = self.insert_block(table, block, format!("{segment}-{table}")).await else {
+            return Ok(());
+        };
+        if error.fault != Fault::Rows {
+            return Err(error);
+        }
+        // Depth first, so that at most a logarithm of slices is alive; ranges name the tokens, so a repetition halves
+        // the same way.
+        let mut ranges = halves(0..block.rows);
+        let mut taken = block.rows == 1;
+        if block.rows == 1 {
+            refuse(block, &error, refused);
+        }
+        while let Some(range) = ranges.pop() {
+            let part = block.slice(range.clone());
+            let token = format!("{segment}-{table}-{}-{}", range.start, range.end);
+            match self.insert_block(table, &part, token).await {
+                Ok(()) => taken = true,
+                Err(error) if error.fault == Fault::Rows && range.len() == 1 => {
+                    refuse(&part, &error, refused);
+                    if !taken && refused.rows >= REFUSED_BEFORE_DOUBT {
+                        return Err(InsertError { fault: Fault::Setup, ..error });
+                    }
+                }
+                Err(error) if error.fault == Fault::Rows => ranges.extend(halves(range)),
+                Err(error) => return Err(error),
+            }
+        }
+        tracing::warn!(segment, rows = refused.rows, "the store refused rows for good; kept them as rejects");
+        Ok(())
+    }
+
+    async fn insert_block(
+        &self,
+        table: &'static str,
+        block: &Block,
+        token: String,
+    ) -> Result<(), InsertError> {
+        if block.rows == 0 {
+            return Ok(());
+        }
+        let columns = block.names().collect::<Vec<_>>().join(", ");
+        let fsync = if self.endpoint.fsync { "1" } else { "0" };
+        let mut insert = self
+            .client
+            .insert_formatted_with(format!("INSERT INTO {table} ({columns}) FORMAT Native"))
+            .with_timeouts(Some(INSERT_TIMEOUT), Some(INSERT_TIMEOUT))
+            .with_setting("insert_deduplication_token", token)
+            .with_setting("insert_deduplicate", "1")
+            .with_setting("async_insert", "0")
+            .with_setting("fsync_after_insert", fsync)
+            .with_setting("fsync_part_directory", fsync);
+        if self.endpoint.cluster.is_some() {
+            // Otherwise a Distributed table answers before any shard has the rows.
+            insert = insert.with_setting("distributed_foreground_insert", "1");
+        }
+        let sent = match insert.send(Bytes::from(block.encode())).await {
+            Ok(()) => insert.end().await,
+            Err(error) => Err(error),
+        };
+        sent.map_err(|source| InsertError { table, fault: fault(&source), source: Box::new(source) })
+    }
+}
+
+/// Both halves of a range, the first last: it is popped first. Nothing for one row.
+fn halves(range: std::ops::Range<usize>) -> Vec<std::ops::Range<usize>> {
+    let middle = range.start + range.len() / 2;
+    if range.len() < 2 { Vec::new() } else { vec![middle..range.end, range.start..middle] }
+}
+
+/// Turns the only row of `part` into a reject: its text values by name, for a person to read.
+fn refuse(part: &Block, error: &InsertError, refused: &mut Block) {
+    let (mut tenant, mut source, mut format) = Default::default();
+    let mut bytes = String::new();
+    for (name, text) in part.texts_of_row(0) {
+        bytes.push_str(name);
+        bytes.push('=');
+        bytes.push_str(&text);
+        bytes.push('\n');
+        match name {
+            "tenant" => tenant = Cow::Owned(text),
+            "source" => source = Cow::Owned(text),
+            "format" => format = Cow::Owned(text),
+            _ => {}
+        }
+    }
+    let length = bytes.len() as u64;
+    let mut bytes = bytes.into_bytes();
+    bytes.truncate(Reject::MAX_BYTES);
+    let detail = error.source.to_string().chars().take(1000).collect::<String>();
+    let reject = Reject {
+        received_ns: part.i64_of_row("received_ns", 0),
+        tenant,
+        source,
+        format,
+        reason: RejectReason::StoreRefused,
+        detail: Cow::Owned(detail),
+        offset: 0,
+        length,
+        bytes: Cow::Owned(bytes),
+    };
+    put_reject(refused, &reject);
+}
+
+fn shipped_block(batch: &Batch, segment: [u8; 16], instance: &str, inserted: Inserted) -> Block {
+    let mut block = Block::new([
+        ("segment", u128::TYPE, u128::LAYOUT),
+        ("instance", "String", Layout::Text),
+        ("first_received_ns", i64::TYPE, i64::LAYOUT),
+        ("last_received_ns", i64::TYPE, i64::LAYOUT),
+        ("events", u64::TYPE, u64::LAYOUT),
+        ("rejects", u64::TYPE, u64::LAYOUT),
+    ]);
+    let (first, last) = batch.received_ns.unwrap_or_default();
+    let mut columns = block.columns.iter_mut();
+    let mut put = |cell: &dyn Fn(&mut crate::native::Column)| {
+        if let Some(column) = columns.next() {
+            cell(column);
+        }
+    };
+    put(&|column| u128::from_be_bytes(segment).put(column));
+    put(&|column| Cow::Borrowed(instance).put(column));
+    put(&|column| first.put(column));
+    put(&|column| last.put(column));
+    put(&|column| inserted.events.put(column));
+    put(&|column| inserted.rejects.put(column));
+    block.rows = 1;
+    block
+}

@@ -1,0 +1,85 @@
+//! The statements of `schemas/clickhouse`, carried in the binary. To add one: write the file, add its line.
+
+/// One file of the schema directory.
+#[derive(Debug, Clone, Copy)]
+pub struct File {
+    /// Directory and name, such as `0001_first/02_events.sql`.
+    pub name: &'static str,
+    /// Its statement, with placeholders.
+    pub sql: &'static str,
+}
+
+impl File {
+    /// Whether it sets how long rows are kept: such a file runs again when the configuration changes.
+    pub(super) fn is_retention(&self) -> bool {
+        self.name.starts_with("retention/")
+    }
+}
+
+macro_rules! files {
+    ($($name:literal,)*) => {
+        &[$(File { name: $name, sql: include_str!(concat!("../../../../schemas/clickhouse/", $name)) }),*]
+    };
+}
+
+/// The schema, in the order it runs.
+pub const SCHEMA: &[File] = files![
+    "0001_first/01_migrations.sql",
+    "0001_first/02_events.sql",
+    "0001_first/03_ids.sql",
+    "0001_first/04_rejects.sql",
+    "0001_first/05_rollup_minute.sql",
+    "0001_first/06_shipped.sql",
+    "0001_first/07_events_spread.sql",
+    "0001_first/08_ids_spread.sql",
+    "0001_first/09_rejects_spread.sql",
+    "0001_first/10_rollup_minute_spread.sql",
+    "0001_first/11_shipped_spread.sql",
+    "0001_first/12_migrations_spread.sql",
+];
+
+/// How long rows are kept, after the schema.
+pub const RETENTION: &[File] = files![
+    "retention/01_events.sql",
+    "retention/02_attributes.sql",
+    "retention/03_ids.sql",
+    "retention/04_rejects.sql",
+    "retention/05_rollup_minute.sql",
+    "retention/06_shipped.sql",
+];
+
+/// What runs on one server, or on a cluster.
+pub(super) fn in_order(cluster: bool) -> impl Iterator<Item = &'static File> {
+    SCHEMA.iter().chain(RETENTION).filter(move |file| cluster || !file.name.ends_with("_spread.sql"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_and_the_directory_agree() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/clickhouse");
+        let mut found = Vec::new();
+        for directory in std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()) {
+            for file in std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()) {
+                let name = |path: &std::path::Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+                found.push(format!("{}/{}", name(&directory), name(&file)));
+            }
+        }
+        found.sort();
+        let mut known: Vec<_> = SCHEMA.iter().chain(RETENTION).map(|file| file.name.to_owned()).collect();
+        assert!(known.is_sorted(), "statements run in the order of their names");
+        known.sort();
+        assert_eq!(known, found);
+    }
+
+    #[test]
+    fn each_file_is_one_idempotent_statement_that_says_what_it_is_for() {
+        for file in SCHEMA.iter().chain(RETENTION) {
+            assert!(file.sql.starts_with("-- "), "{}", file.name);
+            assert!(!file.sql.contains(';'), "{}: one statement, no semicolon", file.name);
+            assert!(file.sql.contains("IF NOT EXISTS") || file.sql.contains(" MODIFY "), "{}", file.name);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Brings the database to the schema of this build.
+//!
+//! ClickHouse has no transactions, so every statement is idempotent, and what has run is noted after it ran. Instances
+//! take turns by a lock; should a lease run out under a slow one, two run the same idempotent statements.
+
+mod files;
+mod lock;
+mod render;
+
+use std::collections::HashMap;
+
+use clickhouse::Row;
+use serde::Deserialize;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::client::{Store, failed};
+use crate::error::StoreError;
+pub use files::{File, RETENTION, SCHEMA};
+pub use render::{DEDUP_WINDOW, Retention, render};
+
+/// What [`Store::migrate`] did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    /// Names of the statements that ran, in order; empty when the schema was current.
+    pub applied: Vec<&'static str>,
+}
+
+#[derive(Row, Deserialize)]
+struct Applied {
+    name: String,
+    checksum: u64,
+}
+
+impl Store {
+    /// Runs the schema statements that have not run here, and sets the retention where it differs from the last one.
+    pub async fn migrate(&self, retention: &Retention) -> Result<Report, StoreError> {
+        lock::with_lock(self, || self.migrate_locked(retention)).await
+    }
+
+    async fn migrate_locked(&self, retention: &Retention) -> Result<Report, StoreError> {
+        let cluster = self.endpoint.cluster.as_deref();
+        let mut report = Report::default();
+        // The table of what has run is the first statement: it must exist to be asked.
+        let mut known = match self.applied().await {
+            Ok(known) => known,
+            Err(_) => HashMap::new(),
+        };
+        for file in files::in_order(cluster.is_some()) {
+            let statement = render(file.sql, cluster, retention);
+            let checksum = xxh3_64(statement.as_bytes());
+            let current = match known.get(file.name) {
+                // A schema file is frozen once released; only its placeholders move, and retention has files of its own.
+                Some(_) if !file.is_retention() => true,
+                Some(&before) => before == checksum,
+                None => false,
+            };
+            if current {
+                continue;
+            }
+            self.run(&statement, "migrate the schema").await?;
+            self.note_applied(file.name, checksum).await?;
+            known.insert(file.name.to_owned(), checksum);
+            report.applied.push(file.name);
+        }
+        Ok(report)
+    }
+
+    /// Whether every schema statement of this build has run, for an instance that may not migrate.
+    pub async fn check_schema(&self) -> Result<(), StoreError> {
+        let known = self.applied().await?;
+        let files: Vec<_> =
+            files::in_order(self.endpoint.cluster.is_some()).filter(|file| !file.is_retention()).collect();
+        let missing: Vec<_> = files.iter().filter(|file| !known.contains_key(file.name)).collect();
+        match missing.first() {
+            None => Ok(()),
+            Some(first) => {
+                Err(StoreError::Schema { missing: missing.len(), total: files.len(), first: first.name })
+            }
+        }
+    }
+
+    async fn applied(&self) -> Result<HashMap<String, u64>, StoreError> {
+        let rows: Vec<Applied> = self
+            .read("SELECT name, argMax(checksum, applied_at) AS checksum FROM migrations GROUP BY name")
+            .fetch_all()
+            .await
+            .map_err(failed("read which migrations have run"))?;
+        Ok(rows.into_iter().map(|row| (row.name, row.checksum)).collect())
+    }
+
+    async fn note_applied(&self, name: &str, checksum: u64) -> Result<(), StoreError> {
+        self.client
+            .query_raw("INSERT INTO migrations (name, checksum, version) SELECT {name:String}, {checksum:UInt64}, {version:String}")
+            .param("name", name)
+            .param("checksum", checksum)
+            .param("version", env!("CARGO_PKG_VERSION"))
+            .execute()
+            .await
+            .map_err(failed("note a migration"))
+    }
+}

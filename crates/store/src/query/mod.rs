@@ -1,0 +1,22 @@
+//! Every question asked of the store. Each is bounded in time, memory and rows.
+
+mod events;
+mod ids;
+mod rejects;
+mod search;
+mod shipped;
+mod sources;
+mod stats;
+
+pub use events::{Columns, EventRow, MAX_EVENTS};
+pub use ids::{IdRow, MAX_ID_ROWS};
+pub use rejects::RejectFilter;
+pub use search::{Cursor, SearchFilter, TAIL_LIMIT};
+pub use shipped::{Mark, ShippedRow};
+pub use sources::SourceRow;
+pub use stats::TableStats;
+
+/// Ids as a parameter: the engine turns the text into bytes.
+fn hex_list(ids: &[u128]) -> Vec<String> {
+    ids.iter().map(|id| format!("{id:032x}")).collect()
+}
