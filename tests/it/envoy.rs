@@ -289,3 +289,44 @@ fn serve_connection(mut stream: &TcpStream) {
         }
     }
 }
+
+/// Holds the fixture itself to its word, without the service: the bootstrap is accepted and every request is one line in each file.
+#[test]
+fn a_request_is_one_line_in_each_log_file() {
+    // Bound and never accepted from: the streams wait in the backlog, and no stranger can hold these ports.
+    let sinks = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind a sink"));
+    let [http_sink, grpc_sink] = sinks.each_ref().map(|sink| sink.local_addr().expect("the sink's address"));
+    let log_dir = std::env::temp_dir().join(format!("throughline-envoy-{}", std::process::id()));
+    fs::create_dir_all(&log_dir).expect("create the log directory");
+    let envoy = Envoy::start(EnvoyOptions { http_sink, grpc_sink, log_dir: log_dir.clone() });
+
+    let sent = [("/fine", 200), ("/status/500", 500), ("/direct", 418), ("/down", 503), ("/slow", 504)];
+    for (path, status) in sent {
+        let answer = envoy.request(path, &[("x-correlation-id", "fixture"), ("user-agent", "say \"hello\"")]);
+        assert_eq!(answer.status, status, "{path}: {}", String::from_utf8_lossy(&answer.body));
+    }
+    assert_eq!(envoy.request("/fine", &[("host", "unknown.example.com")]).status, 404);
+
+    let lines_of = |log: &Path| -> Vec<String> {
+        fs::read_to_string(log).unwrap_or_default().lines().map(str::to_owned).collect()
+    };
+    let deadline = Instant::now() + READY_LIMIT;
+    let wanted = sent.len() + 1;
+    while lines_of(&envoy.json_log()).len() < wanted || lines_of(&envoy.text_log()).len() < wanted {
+        assert!(
+            Instant::now() < deadline,
+            "Envoy wrote fewer than {wanted} lines:\n{}",
+            end_of(&envoy.text_log())
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+    let json = lines_of(&envoy.json_log());
+    assert_eq!((json.len(), lines_of(&envoy.text_log()).len()), (wanted, wanted));
+    assert_eq!(
+        json.iter().filter(|line| line.contains(r#""x_correlation_id":"fixture""#)).count(),
+        sent.len()
+    );
+    assert_eq!(json.iter().filter(|line| line.contains(r#""response_flags":"UT""#)).count(), 1);
+    drop(envoy);
+    fs::remove_dir_all(&log_dir).expect("remove the log directory");
+}
