@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -170,6 +170,8 @@ impl Supervisor {
 /// A child that listens.
 struct Running {
     child: Child,
+    /// Kept apart from `child`, whose `wait` would close it and so end the engine.
+    input: Option<ChildStdin>,
     pid: u32,
     since: Instant,
     words: LastWords,
@@ -218,6 +220,7 @@ impl Keeper {
         let spawn = |source| StartError::Spawn { program: self.program.clone(), source };
         let mut child = command.spawn().map_err(spawn)?;
         let pid = child.id().unwrap_or_default();
+        let input = child.stdin.take();
         let words = LastWords::default();
         if let Some(stderr) = child.stderr.take() {
             tokio::spawn(forward(stderr, Arc::clone(&words)));
@@ -257,7 +260,7 @@ impl Keeper {
         tracing::info!(pid, url = %endpoint.url, public = endpoint.public, version = %endpoint.version, "the engine listens");
         self.endpoint.send_replace(Some(endpoint));
         self.state.send_modify(|state| state.phase = Phase::Running { pid });
-        Ok(Running { child, pid, since: Instant::now(), words })
+        Ok(Running { child, input, pid, since: Instant::now(), words })
     }
 
     async fn keep(&mut self, first: Running, mut stopped: oneshot::Receiver<()>) {
@@ -317,7 +320,7 @@ impl Keeper {
     async fn stop(&self, mut running: Running) {
         self.endpoint.send_replace(None);
         // The end of its standard input is the child's signal.
-        drop(running.child.stdin.take());
+        drop(running.input.take());
         if timeout(STOP_PATIENCE, running.child.wait()).await.is_err() {
             tracing::warn!(pid = running.pid, "the engine did not end within {STOP_PATIENCE:?}; killing it");
             drop(running.child.kill().await);

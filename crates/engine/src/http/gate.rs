@@ -17,19 +17,18 @@ pub(crate) fn check(
     connection: &mut Connection,
     analysis: Analysis,
     sql: &[u8],
+    parameters: &Parameters,
 ) -> Result<(), EngineError> {
-    if analysis.statements == 0 {
-        // It does not parse, so it does nothing; running it gives the parser's own message.
-        return Ok(());
-    }
-    if !analysis.is_read_only() {
+    // What does not parse gets the parser's own message below, and is refused even if that should find no fault.
+    if analysis.statements > 0 && !analysis.is_read_only() {
         return Err(refused("this port only reads; use the service's own interface to change anything"));
     }
     let explain = [b"EXPLAIN AST ".as_slice(), sql].concat();
-    let tree = connection.execute(&explain, "TSVRaw", &Parameters::new())?;
+    let tree = connection.execute(&explain, "TSVRaw", parameters)?;
     match String::from_utf8_lossy(&tree).lines().find_map(|node| reaches_outside(engine, node)) {
         Some(what) => Err(refused(&what)),
-        None => Ok(()),
+        None if analysis.is_read_only() => Ok(()),
+        None => Err(refused("this statement could not be told to be one that only reads")),
     }
 }
 

@@ -192,7 +192,7 @@ impl Port {
         let compress = request.compress;
         let job = self.job(&mut request).await?;
         let (started, stopper) = oneshot::channel();
-        let (sender, mut pieces) = mpsc::channel(run::CHUNKS_WAITING);
+        let (sender, mut pieces) = mpsc::channel(run::PIECES_WAITING);
         let name = format.clone();
         tokio::task::spawn_blocking(move || job.read(&text, &name, streamed, compress, started, &sender));
         let stopper = stopper.await.ok();
@@ -230,7 +230,7 @@ impl Port {
             ));
         }
         let job = self.job(&mut request).await?;
-        let (sender, mut parts) = mpsc::channel(run::CHUNKS_WAITING);
+        let (sender, mut parts) = mpsc::channel(run::PIECES_WAITING);
         let work = tokio::task::spawn_blocking(move || job.insert(&sql, &format, decompress, &mut parts));
         let mut whole = feed(&sender, head, &mut body).await;
         if whole.is_ok() {

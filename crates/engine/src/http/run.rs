@@ -16,8 +16,10 @@ use crate::pool::{Engine, Key, Lease, Stopper};
 use crate::statement::leaves_the_answer;
 use std::sync::Arc;
 
-/// Chunks between the engine and a client; one is a block of rows, about 0.5-2 MB.
-pub(crate) const CHUNKS_WAITING: usize = 4;
+/// Pieces between a client and a statement's thread, in either direction.
+pub(crate) const PIECES_WAITING: usize = 4;
+/// Answers are handed over in slices: a chunk is up to 65,409 rows, which can be 65 MB and more.
+const SLICE_BYTES: usize = 256 << 10;
 /// A client that takes nothing for so long loses its answer, so that it cannot hold a place for ever.
 const SEND_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -58,7 +60,15 @@ impl Job {
             Handle::current()
                 .block_on(async { matches!(timeout(SEND_PATIENCE, pieces.send(piece)).await, Ok(Ok(()))) })
         };
-        let pack = |chunk: Bytes| Piece::Chunk(if compress { frames(&chunk) } else { chunk });
+        let hand_over = |mut chunk: Bytes| -> bool {
+            while !chunk.is_empty() {
+                let slice = chunk.split_to(chunk.len().min(SLICE_BYTES));
+                if !send(Piece::Chunk(if compress { frames(&slice) } else { slice })) {
+                    return false;
+                }
+            }
+            true
+        };
         let outcome = self.engine.lease(self.key.clone()).and_then(|mut lease| {
             if started.send(lease.stopper()).is_err() {
                 return Ok(false);
@@ -78,7 +88,7 @@ impl Job {
                                 "the engine sent a chunk whose header is not whole",
                             )
                         })?;
-                        if !cut.is_empty() && !send(pack(cut)) {
+                        if !hand_over(cut) {
                             return Ok(false);
                         }
                     }
@@ -86,7 +96,7 @@ impl Job {
                 }
                 None => lease.connection()?.execute(sql, format, &self.parameters)?,
             };
-            if !whole.is_empty() && !send(pack(whole)) {
+            if !hand_over(whole) {
                 return Ok(false);
             }
             if reusable {
@@ -119,7 +129,7 @@ impl Job {
             ));
         }
         if self.public {
-            gate::check(&self.engine, lease.connection()?, analysis, sql)?;
+            gate::check(&self.engine, lease.connection()?, analysis, sql, &self.parameters)?;
         } else if self.must_read && analysis.statements == 1 && !analysis.is_read_only() {
             return Err(gate::refused("a GET request can only read; send what changes anything by POST"));
         }

@@ -1,4 +1,4 @@
-//! The engine alone: `cargo run --example engine -- --lib LIBCHDB --path DIR [--stay]`.
+//! The engine alone, for the tests and for looking into a data directory: `--lib LIBCHDB --path DIR [--stay]`.
 
 use std::process::ExitCode;
 
