@@ -119,16 +119,13 @@ impl Store {
             return Ok(());
         }
         let columns = block.names().collect::<Vec<_>>().join(", ");
-        let fsync = if self.endpoint.fsync { "1" } else { "0" };
         let mut insert = self
             .client
             .insert_formatted_with(format!("INSERT INTO {table} ({columns}) FORMAT Native"))
             .with_timeouts(Some(INSERT_TIMEOUT), Some(INSERT_TIMEOUT))
             .with_setting("insert_deduplication_token", token)
             .with_setting("insert_deduplicate", "1")
-            .with_setting("async_insert", "0")
-            .with_setting("fsync_after_insert", fsync)
-            .with_setting("fsync_part_directory", fsync);
+            .with_setting("async_insert", "0");
         if self.endpoint.cluster.is_some() {
             // Otherwise a Distributed table answers before any shard has the rows.
             insert = insert.with_setting("distributed_foreground_insert", "1");

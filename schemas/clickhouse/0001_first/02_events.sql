@@ -117,6 +117,9 @@ SETTINGS
     default_compression_codec = 'ZSTD(1)',
     -- One file per young part instead of two per column: an insert is fsynced, and there are a hundred columns.
     min_bytes_for_wide_part = 268435456,
+    -- An insert answers when its part is on the disk.
+    fsync_after_insert = {fsync},
+    fsync_part_directory = {fsync},
     -- A segment whose shipping died is retried after a restart; until then so many other inserts may come in between.
     non_replicated_deduplication_window = {dedup_window},
     replicated_deduplication_window = {dedup_window},

@@ -21,6 +21,9 @@ SETTINGS
     index_granularity = 1024,
     ttl_only_drop_parts = 1,
     default_compression_codec = 'ZSTD(1)',
+    -- An insert answers when its part is on the disk.
+    fsync_after_insert = {fsync},
+    fsync_part_directory = {fsync},
     non_replicated_deduplication_window = {dedup_window},
     replicated_deduplication_window = {dedup_window},
     replicated_deduplication_window_seconds = 604800

@@ -17,6 +17,9 @@ ORDER BY (shipped_at, segment)
 TTL toDateTime(shipped_at) + toIntervalDay({days:errors})
 SETTINGS
     ttl_only_drop_parts = 1,
+    -- An insert answers when its part is on the disk.
+    fsync_after_insert = {fsync},
+    fsync_part_directory = {fsync},
     non_replicated_deduplication_window = {dedup_window},
     replicated_deduplication_window = {dedup_window},
     replicated_deduplication_window_seconds = 604800

@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::client::{Store, failed};
 use crate::error::StoreError;
 pub use files::{File, RETENTION, SCHEMA};
-pub use render::{DEDUP_WINDOW, Retention, render};
+pub use render::{DEDUP_WINDOW, Retention, Setting, render};
 
 /// What [`Store::migrate`] did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,7 +46,7 @@ impl Store {
             Err(_) => HashMap::new(),
         };
         for file in files::in_order(cluster.is_some()) {
-            let statement = render(file.sql, cluster, retention);
+            let statement = render(file.sql, Setting { cluster, fsync: self.endpoint.fsync, retention });
             let checksum = xxh3_64(statement.as_bytes());
             let current = match known.get(file.name) {
                 // A schema file is frozen once released; only its placeholders move, and retention has files of its own.

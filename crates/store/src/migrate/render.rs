@@ -7,6 +7,7 @@
 //! | `{engine:MergeTree}`, with or without arguments | `MergeTree` | `ReplicatedMergeTree('…/{table}', '{replica}')` |
 //! | `{cluster}` | not used | `` `c` `` |
 //! | `{days:events}` | days of retention of the class | the same |
+//! | `{fsync}` | `1` or `0`, by [`Setting::fsync`] | the same |
 //! | `{dedup_window}` | [`DEDUP_WINDOW`] | the same |
 //!
 //! A file whose name ends in `_spread.sql` is for clusters only. The cluster's form is parsed by the engine in a test
@@ -16,6 +17,18 @@
 /// almost three hours of everybody's inserts between the two attempts on one segment; each remembered token is about a
 /// hundred bytes of memory.
 pub const DEDUP_WINDOW: u32 = 10_000;
+
+/// What the placeholders stand for.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting<'a> {
+    /// Name of the cluster; `None` for one server.
+    pub cluster: Option<&'a str>,
+    /// Whether an insert answers only after its part is fsynced. A setting of the tables, not of a statement, so it
+    /// holds for tables made from then on.
+    pub fsync: bool,
+    /// How long rows are kept.
+    pub retention: &'a Retention,
+}
 
 /// How long each class of rows is kept, in days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,15 +45,20 @@ pub struct Retention {
     pub rollups_days: u32,
 }
 
-impl Default for Retention {
+impl Retention {
     /// A week to see what the schema missed, a month of requests, a quarter of failures, thirteen months of trends.
+    pub const DEFAULT: Self =
+        Self { attributes_days: 7, events_days: 30, errors_days: 90, rejects_days: 14, rollups_days: 400 };
+}
+
+impl Default for Retention {
     fn default() -> Self {
-        Self { attributes_days: 7, events_days: 30, errors_days: 90, rejects_days: 14, rollups_days: 400 }
+        Self::DEFAULT
     }
 }
 
 /// Fills in one statement. Unknown placeholders stay, and make the statement a syntax error.
-pub fn render(sql: &str, cluster: Option<&str>, retention: &Retention) -> String {
+pub fn render(sql: &str, setting: Setting<'_>) -> String {
     let mut out = String::with_capacity(sql.len() + 512);
     let mut rest = sql;
     while let Some((before, after)) = rest.split_once('{') {
@@ -50,7 +68,7 @@ pub fn render(sql: &str, cluster: Option<&str>, retention: &Retention) -> String
             rest = after;
             continue;
         };
-        match value(name, cluster, retention) {
+        match value(name, setting) {
             Some(text) => out.push_str(&text),
             None => {
                 out.push('{');
@@ -64,7 +82,8 @@ pub fn render(sql: &str, cluster: Option<&str>, retention: &Retention) -> String
     out
 }
 
-fn value(name: &str, cluster: Option<&str>, retention: &Retention) -> Option<String> {
+fn value(name: &str, setting: Setting<'_>) -> Option<String> {
+    let Setting { cluster, fsync, retention } = setting;
     let quoted = cluster.map(|name| format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`")));
     let (kind, argument) = name.split_once(':').unwrap_or((name, ""));
     Some(match kind {
@@ -74,6 +93,7 @@ fn value(name: &str, cluster: Option<&str>, retention: &Retention) -> Option<Str
         "cluster" => quoted.unwrap_or_default(),
         "engine" if cluster.is_some() => replicated(argument),
         "engine" => argument.to_owned(),
+        "fsync" => u8::from(fsync).to_string(),
         "dedup_window" => DEDUP_WINDOW.to_string(),
         "days" => match argument {
             "attributes" => retention.attributes_days,
@@ -104,11 +124,16 @@ mod tests {
     use super::*;
     use crate::migrate::files;
 
+    fn setting(cluster: Option<&str>) -> Setting<'_> {
+        const KEPT: &Retention = &Retention::DEFAULT;
+        Setting { cluster, fsync: true, retention: KEPT }
+    }
+
     #[test]
     fn no_placeholder_is_left_over() {
         for cluster in [None, Some("c")] {
             for file in files::in_order(cluster.is_some()) {
-                let statement = render(file.sql, cluster, &Retention::default());
+                let statement = render(file.sql, setting(cluster));
                 let rest = ["{shard}", "{database}", "{table}", "{replica}"]
                     .iter()
                     .fold(statement, |text, allowed| text.replace(allowed, ""));
@@ -121,13 +146,10 @@ mod tests {
     fn a_cluster_gets_replicated_engines_with_their_arguments() {
         let sql = "CREATE TABLE {table:t} {on_cluster} ENGINE = {engine:SummingMergeTree((a, b))}";
         assert_eq!(
-            render(sql, Some("c"), &Retention::default()),
+            render(sql, setting(Some("c"))),
             "CREATE TABLE t_local ON CLUSTER `c` ENGINE = ReplicatedSummingMergeTree(\
              '/clickhouse/tables/{shard}/{database}/{table}', '{replica}', (a, b))"
         );
-        assert_eq!(
-            render(sql, None, &Retention::default()),
-            "CREATE TABLE t  ENGINE = SummingMergeTree((a, b))"
-        );
+        assert_eq!(render(sql, setting(None)), "CREATE TABLE t  ENGINE = SummingMergeTree((a, b))");
     }
 }

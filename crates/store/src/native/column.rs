@@ -33,7 +33,10 @@ pub(crate) struct Column {
 impl Column {
     /// The values of `rows`, as a column of their own.
     fn slice(&self, rows: Range<usize>) -> Self {
-        let bytes = |buffer: &[u8], width: usize| buffer[rows.start * width..rows.end * width].to_vec();
+        // A column that is filled later (the sums of a rollup) has no bytes yet.
+        let bytes = |buffer: &[u8], width: usize| {
+            buffer.get(rows.start * width..rows.end * width).unwrap_or_default().to_vec()
+        };
         let mut part = Self {
             name: self.name,
             type_name: self.type_name,

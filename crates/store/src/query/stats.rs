@@ -30,4 +30,9 @@ impl Store {
                    GROUP BY table ORDER BY table";
         self.read(sql).fetch_all().await.map_err(failed("read the size of the tables"))
     }
+
+    /// Merges a table down to one part per partition. For measurements: it rewrites everything.
+    pub async fn optimize(&self, table: &'static str) -> Result<(), StoreError> {
+        self.run(&format!("OPTIMIZE TABLE {table} FINAL"), "merge a table").await
+    }
 }
