@@ -91,7 +91,8 @@ impl<'a> Body<'a> {
             let rest = self.bytes[at + 1..].trim_ascii_start();
             match rest.first() {
                 Some(b'{') if !close => return at,
-                Some(b',') if close && rest[1..].trim_ascii_start().first() == Some(&b'{') => return at + 1,
+                // A key after the comma: it was an object inside of the record that closed.
+                Some(b',') if close && rest[1..].trim_ascii_start().first() != Some(&b'"') => return at + 1,
                 Some(b']') if close => return at + 1,
                 None => return at + 1,
                 _ => at += 1,
@@ -294,5 +295,67 @@ impl Lines {
         }
         self.carry.clear();
         self.dropped = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn prefixes_are_told_from_messages() {
+        let (prefix, message) = strip_prefix("<134>2026-02-10T05:05:36Z cache-fra log[62959]: {\"a\":1}");
+        assert_eq!((prefix.time, prefix.host, prefix.name), ("2026-02-10T05:05:36Z", "cache-fra", "log"));
+        assert_eq!(message, "{\"a\":1}");
+        let (prefix, message) = strip_prefix("<134>1 T H N 1 - [id k=\"a]\\\"\"][x] text");
+        assert_eq!((prefix.structured, message), ("[id k=\"a]\\\"\"][x]", "text"));
+        assert_eq!(strip_prefix("name :: x"), (Prefix { name: "name", ..Prefix::default() }, "x"));
+        for line in ["plain text", "<x>1 a b c d e f", "{\"a\":\"b :: c\"}", "a: b :: c", "<134>", ""] {
+            assert_eq!(strip_prefix(line), (Prefix::default(), line));
+        }
+    }
+
+    #[test]
+    fn a_stated_length_must_hold() {
+        let first = |text: &'static str| {
+            Body::new(text.as_bytes()).next_piece().map(|piece| (piece.start, piece.end))
+        };
+        assert_eq!(first("5 <1>ab6 <1>abc"), Some((2, 7)));
+        assert_eq!(first("6 <1>ab\n"), Some((2, 8)));
+        assert_eq!(first("9999999 <1>ab"), Some((0, 13)));
+        assert_eq!(first("4 <1>ab"), Some((0, 7)));
+    }
+
+    fn collect(lines: &mut Lines, chunks: &[&[u8]]) -> Vec<(u64, Vec<u8>, bool)> {
+        let mut found = Vec::new();
+        let mut take = |line: Line<'_>| match line {
+            Line::Whole { offset, bytes } => found.push((offset, bytes.to_vec(), true)),
+            Line::TooLong { offset, head, .. } => found.push((offset, head.to_vec(), false)),
+        };
+        chunks.iter().for_each(|chunk| lines.push(chunk, &mut take));
+        lines.finish(&mut take);
+        found
+    }
+
+    #[test]
+    fn long_lines_are_cut_and_counted() {
+        let mut lines = Lines::new(10, 4);
+        let found = collect(&mut lines, &[b"ab\r\nabcdef", b"gh\n\nxy"]);
+        let expected = [(10, &b"ab"[..], true), (14, b"abcd", false), (23, b"", true), (24, b"xy", true)];
+        assert_eq!(found, expected.map(|(at, bytes, whole)| (at, bytes.to_vec(), whole)));
+        assert_eq!(lines.offset(), 26);
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_lines(body in "[ab\n]{0,60}", cuts in prop::collection::vec(0usize..60, 0..6)) {
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(body.len())).collect();
+            cuts.extend([0, body.len()]);
+            cuts.sort_unstable();
+            let chunks: Vec<&[u8]> = cuts.windows(2).map(|pair| &body.as_bytes()[pair[0]..pair[1]]).collect();
+            prop_assert_eq!(collect(&mut Lines::new(0, 8), &chunks), collect(&mut Lines::new(0, 8), &[body.as_bytes()]));
+        }
     }
 }

@@ -222,6 +222,11 @@ impl<'d> Decoder<'d> {
             self.plans.choose(&self.order, entries, &self.paths, &self.rules.fastly, self.fixed);
         }
         let Some(plan) = self.plans.last() else { return Ok(walked.length) };
+        if !plan.knows_any {
+            let detail = "no preset knows any field of the object";
+            self.reject(&text[..walked.length], RejectReason::NoKnownField, detail, context, sink);
+            return Ok(walked.length);
+        }
         let preset = plan.preset.map(|id| self.rules.fastly.preset(id));
         let mut draft = Draft::new(preset.map_or("", |preset| preset.name.as_str()), &self.rules.redactor);
         for step in &plan.steps {
@@ -236,11 +241,6 @@ impl<'d> Decoder<'d> {
             } else {
                 draft.put(step.target, name, value);
             }
-        }
-        if draft.known == 0 {
-            let detail = "no preset knows any field of the object";
-            self.reject(&text[..walked.length], RejectReason::NoKnownField, detail, context, sink);
-            return Ok(walked.length);
         }
         if walked.duplicates {
             draft.note(Notes::DUPLICATE_KEYS);

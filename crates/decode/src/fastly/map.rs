@@ -102,12 +102,10 @@ impl<'m, 'e> Draft<'m, 'e> {
                     None
                 }
             }
-            Target::Count(field) => {
-                match value.to_u64() {
-                    Some(count) => fill_other(field(&mut self.event), count, value),
-                    None => return self.unreadable(name, value),
-                }
-            }
+            Target::Count(field) => match value.to_u64() {
+                Some(count) => fill_other(field(&mut self.event), count, value),
+                None => return self.unreadable(name, value),
+            },
             Target::Duration(field, unit) => match self.duration(&value, unit) {
                 Some(ns) => fill_other(field(&mut self.event), ns, value),
                 None => Some(value),

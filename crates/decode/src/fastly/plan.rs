@@ -27,6 +27,8 @@ pub(crate) struct Plan {
     /// `None` where no preset knows the keys.
     pub(crate) preset: Option<PresetId>,
     pub(crate) steps: Vec<Step>,
+    /// Whether any key fills a field of the schema.
+    pub(crate) knows_any: bool,
 }
 
 /// The plans of a body.
@@ -109,6 +111,13 @@ fn make(
             }
         })
         .collect();
+    let knows_any =
+        steps.iter().any(|(_, _, step)| !matches!(step.target, Target::Attribute | Target::Ignore));
     steps.sort_by_key(|(class, rank, step)| (*class, *rank, step.entry));
-    Plan { order: order.to_vec(), preset, steps: steps.into_iter().map(|(_, _, step)| step).collect() }
+    Plan {
+        order: order.to_vec(),
+        preset,
+        knows_any,
+        steps: steps.into_iter().map(|(_, _, step)| step).collect(),
+    }
 }

@@ -186,15 +186,15 @@ impl Preset {
         self.fields.get(path)
     }
 
-    /// `None` if the signature does not fit. Keys that must be there weigh more than such as may.
+    /// `None` if the signature does not fit. Keys that must be there weigh more than such as may; a preset that
+    /// demands none is a last resort, however many of its keys are there.
     fn score(&self, keys: &HashSet<&str>) -> Option<usize> {
-        if self.all.is_empty() && self.any.is_empty() {
-            return None;
+        let any = self.any.iter().filter(|key| keys.contains(key.as_str())).count();
+        if self.all.is_empty() {
+            return (any > 0).then_some(0);
         }
         let all = self.all.iter().all(|key| keys.contains(key.as_str()));
-        let any = self.any.iter().filter(|key| keys.contains(key.as_str())).count();
-        (all && (any > 0 || self.any.is_empty() || self.all.len() > 1))
-            .then_some(self.all.len() * 3 + any * 2)
+        all.then_some(self.all.len() * 3 + any * 2)
     }
 }
 
