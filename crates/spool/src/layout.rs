@@ -272,3 +272,123 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..).and_then(|b| b.first_chunk()).map_or(0, |b| u64::from_le_bytes(*b))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: SegmentId = [5; 16];
+
+    fn framed(records: &[&[u8]]) -> Vec<u8> {
+        let mut frame = vec![0; BATCH_HEAD_BYTES];
+        for record in records {
+            frame.extend((record.len() as u32).to_le_bytes());
+            frame.extend(*record);
+        }
+        fill_batch_head(&mut frame, records.len() as u32);
+        frame
+    }
+
+    /// A segment of these batches, without trailer.
+    fn segment(batches: &[&[&[u8]]]) -> (Vec<u8>, Extent) {
+        let header = Header { payload_version: 1, id: ID, sequence: 2, created_unix_ms: 3 };
+        let (mut bytes, mut extent) = (header.encode().to_vec(), Extent::EMPTY);
+        for records in batches {
+            let mut frame = framed(records);
+            let crc = bind_batch(&mut frame, &ID, extent.bytes);
+            extent = extent.with(frame.len() as u64, records.len() as u32, crc);
+            bytes.extend(frame);
+        }
+        (bytes, extent)
+    }
+
+    /// What is on disks must stay readable: a change here needs another encoding version.
+    #[test]
+    fn the_layout_is_byte_for_byte_as_documented() {
+        let (mut bytes, extent) = segment(&[&[b"ab", b""]]);
+        bytes.extend(extent.trailer(&ID, 4));
+        let mut expected = b"TLSPOOL\n\x01\0\0\0\x01\0\0\0".to_vec();
+        expected.extend([5; 16]);
+        expected.extend(b"\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0");
+        expected.extend([0; 12]);
+        expected.extend(crc32c(&expected).to_le_bytes());
+        let body = b"\x02\0\0\0ab\0\0\0\0";
+        let mut head = b"TLBA\x0a\0\0\0\x02\0\0\0".to_vec();
+        head.extend(crc32c(body).to_le_bytes());
+        let head_crc = crc32c(&[&ID[..], &64u64.to_le_bytes(), &head].concat());
+        head.extend(head_crc.to_le_bytes());
+        expected.extend([&head[..], body].concat());
+        let mut trailer = b"TLSE".to_vec();
+        trailer.extend(crc32c(&head_crc.to_le_bytes()).to_le_bytes());
+        for word in [2u64, 1, 64 + 20 + 10, 4] {
+            trailer.extend(word.to_le_bytes());
+        }
+        trailer.extend([0; 4]);
+        trailer.extend(crc32c(&[&ID[..], &trailer].concat()).to_le_bytes());
+        expected.extend(trailer);
+        assert_eq!(bytes, expected);
+        assert_eq!(scan(&bytes, &ID).end, End::Sealed);
+    }
+
+    #[test]
+    fn a_batch_is_only_itself_in_its_segment_at_its_offset() {
+        let (bytes, extent) = segment(&[&[b"a"]]);
+        assert!(batch_at(&bytes, &ID, HEADER_BYTES).is_ok());
+        assert!(batch_at(&bytes, &[6; 16], HEADER_BYTES).is_err());
+        // As a block of the file's own past might turn up again further on.
+        let again = [&bytes[..], &bytes[HEADER_BYTES..]].concat();
+        assert!(batch_at(&again, &ID, extent.bytes as usize).is_err());
+        assert!(next_batch(&again, &ID, extent.bytes as usize).is_none());
+    }
+
+    #[test]
+    fn a_trailer_that_contradicts_the_batches_is_not_believed() {
+        let (bytes, extent) = segment(&[&[b"a"], &[b"b"]]);
+        for wrong in [
+            Extent { records: 3, ..extent },
+            Extent { batches: 1, ..extent },
+            Extent { chain: 0, ..extent },
+            Extent { bytes: 0, ..extent },
+        ] {
+            let sealed = [&bytes[..], &wrong.trailer(&ID, 0)].concat();
+            assert!(matches!(scan(&sealed, &ID).end, End::Fault(_)), "{wrong:?}");
+        }
+        let longer = [&bytes[..], &extent.trailer(&ID, 0), b"x"].concat();
+        assert!(matches!(scan(&longer, &ID).end, End::Fault(_)));
+    }
+
+    #[test]
+    fn a_claimed_length_is_checked_against_what_is_there() {
+        // Sound checksums around lengths that lie: only a writer gone wrong makes these.
+        for (body, records) in [
+            (&[0xff, 0xff, 0xff, 0xff, 1][..], 1),
+            (&[1, 0, 0, 0, 7, 9], 1),
+            (&[1, 0, 0, 0, 7], u32::MAX),
+            (&[], 1),
+        ] {
+            let mut frame = vec![0; BATCH_HEAD_BYTES];
+            frame.extend(body);
+            fill_batch_head(&mut frame, records);
+            bind_batch(&mut frame, &ID, 0);
+            assert_eq!(batch_at(&frame, &ID, 0).unwrap_err(), "record lengths do not add up");
+            frame[4..8].fill(0xff);
+            bind_batch(&mut frame, &ID, 0);
+            assert_eq!(batch_at(&frame, &ID, 0).unwrap_err(), "batch body is cut short");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_walk_never_panics(bytes: Vec<u8>, at: usize, with: u8) {
+            let (mut segment, extent) = segment(&[&[b"a", b"bc"], &[b""]]);
+            segment.extend(extent.trailer(&ID, 0));
+            let at = at % segment.len();
+            segment[at] ^= with;
+            for bytes in [bytes, segment] {
+                let _ = Header::decode(&bytes);
+                scan(&bytes, &ID);
+                next_batch(&bytes, &ID, 0);
+            }
+        }
+    }
+}

@@ -33,6 +33,7 @@ pub(super) struct Faults {
     pub(super) renames: u32,
     pub(super) dir_syncs: u32,
     pub(super) removes: u32,
+    pub(super) opens: u32,
 }
 
 #[derive(Default)]
@@ -248,7 +249,9 @@ impl FileLayer for Mount {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
-        let inode = self.world()?.inode_of(path)?;
+        let mut world = self.world()?;
+        strike(&mut world.faults.opens)?;
+        let inode = world.inode_of(path)?;
         Ok(Box::new(Handle { mount: self.clone(), inode }))
     }
 

@@ -36,6 +36,28 @@ async fn a_failed_fsync_acknowledges_nothing_and_keeps_what_was_durable() {
 }
 
 #[tokio::test]
+async fn bytes_that_only_the_page_cache_holds_are_made_durable_by_recovery() {
+    let disk = Disk::default();
+    let spool = open(&disk, Options { io_pause: Duration::from_secs(3600), ..options() }).await;
+    spool.append(batch(["a"])).await.unwrap();
+    // The sync fails, which leaves clean pages that are not on the disk, and so does cutting them off.
+    disk.set_faults(Faults { syncs: 1, opens: 1, ..Faults::default() });
+    spool.append(batch(["b"])).await.unwrap_err();
+    disk.kill();
+    drop(spool);
+    let spool = open(&disk, options()).await;
+    let sealed = spool.next_sealed().await.unwrap();
+    assert_eq!(records(&sealed).await, ["a", "b"]);
+    // From here on the segment may be half shipped: it must not change any more.
+    disk.power_failure(1);
+    drop(sealed);
+    drop(spool);
+    let (spool, recovery) = Spool::open_on(disk.mount(), DIR, options()).await.unwrap();
+    assert_eq!((recovery.set_aside.len(), recovery.torn_bytes), (0, 0));
+    assert_eq!(drain(&spool).await, ["a", "b"]);
+}
+
+#[tokio::test]
 async fn a_failed_first_fsync_leaves_no_segment() {
     let disk = Disk::default();
     let spool = open(&disk, options()).await;
@@ -207,6 +229,33 @@ async fn many_appends_share_one_fsync() {
     assert_eq!(disk.syncs() - before, 2);
     assert_eq!(spool.stats().fsyncs, 2);
     assert_eq!(spool.stats().queue_bytes, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_and_large_batches_of_one_group_land_where_they_belong() {
+    let disk = Disk::default();
+    let spool = open(&disk, options()).await;
+    disk.hold_syncs();
+    let first = tokio::spawn(append(&spool, "first".to_owned()));
+    wait_for_held_sync(&disk).await;
+    // Around the size from which a batch is written by itself.
+    let sizes = [10, 300_000, 20, 30, 262_120, 262_119, 40, 200_000, 200_000, 50, 1_000_000, 1_000_000, 60];
+    let mut rest = Vec::new();
+    for (n, size) in sizes.into_iter().enumerate() {
+        rest.push(tokio::spawn(append(&spool, n.to_string() + &" ".repeat(size))));
+        while spool.stats().queue_batches < n + 2 {
+            tokio::task::yield_now().await;
+        }
+    }
+    disk.let_syncs_go();
+    first.await.unwrap().unwrap();
+    for outcome in join_all(rest).await {
+        outcome.unwrap().unwrap();
+    }
+    spool.seal_now().await.unwrap();
+    let lengths: Vec<_> = drain(&spool).await.iter().skip(1).map(String::len).collect();
+    let expected: Vec<_> = sizes.iter().enumerate().map(|(n, size)| size + n.to_string().len()).collect();
+    assert_eq!(lengths, expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -32,10 +32,11 @@ enum Action {
 }
 
 fn action() -> impl Strategy<Value = Action> {
-    let faults = (0..3u32, 0..3u32, 0..3u32).prop_map(|(syncs, writes, renames)| Faults {
+    let faults = (0..3u32, 0..3u32, 0..3u32, 0..3u32).prop_map(|(syncs, writes, renames, opens)| Faults {
         syncs,
         writes,
         renames,
+        opens,
         ..Faults::default()
     });
     prop_oneof![
