@@ -146,12 +146,12 @@ impl Stream for Pieces {
     }
 }
 
-/// An answer without a single byte, which a statement that changes something gives.
-pub(crate) fn empty(format: &str, query_id: &str) -> Response {
+/// An answer that is there already; empty for a statement that changes something.
+pub(crate) fn whole(bytes: Bytes, format: &str, query_id: &str) -> Response {
     let headers = [
         ("content-type", formats::content_type(format)),
         ("x-clickhouse-query-id", query_id),
         ("x-clickhouse-format", format),
     ];
-    with_headers(StatusCode::OK, Body::empty(), &headers)
+    with_headers(StatusCode::OK, Body::from(bytes), &headers)
 }

@@ -8,6 +8,7 @@ mod answer;
 mod formats;
 mod frames;
 mod gate;
+mod hello;
 mod request;
 mod run;
 
@@ -112,31 +113,31 @@ impl Port {
             read_form(&mut request, boundary, std::mem::replace(&mut body, Body::empty().into_data_stream()))
                 .await?;
         }
-        let (mut text, mut data_from_body) = match &request.query {
-            Some(query) => (BytesMut::from(query.as_bytes()), true),
-            None => {
-                let mut head = BytesMut::new();
-                read_up_to(&mut body, &mut head, INSERT_HEAD_BYTES).await?;
-                (head, false)
-            }
-        };
+        let mut text = BytesMut::new();
+        match &request.query {
+            Some(query) => text.extend_from_slice(query.as_bytes()),
+            None => read_up_to(&mut body, &mut text, INSERT_HEAD_BYTES).await?,
+        }
         if let Shape::Insert(parts) = shape(&text) {
-            if !data_from_body && parts.format.is_none() && text.len() >= INSERT_HEAD_BYTES {
+            if request.query.is_none() && parts.format.is_none() && text.len() >= INSERT_HEAD_BYTES {
                 return Err(bad("the INSERT has no FORMAT or VALUES within the first 64 KiB of the body"));
             }
             let head = text.split_off(parts.data_at).freeze();
             return self.insert(request, &parts, head, body).await;
         }
-        if data_from_body && !text.is_empty() {
-            text.extend_from_slice(b"\n");
-        }
-        data_from_body = request.decompress;
-        if data_from_body {
+        if request.decompress {
             return Err(bad("decompress=1 is only taken for the data of an INSERT"));
+        }
+        if request.query.is_some() {
+            // A statement may be continued in the body.
+            text.extend_from_slice(b"\n");
         }
         read_up_to(&mut body, &mut text, STATEMENT_MAX_BYTES).await?;
         if text.len() >= STATEMENT_MAX_BYTES {
             return Err(bad("the statement is longer than 16 MiB"));
+        }
+        if let Some(bytes) = hello::answer(&text, request.protocol_version, self.engine.version()) {
+            return Ok(answer::whole(bytes, "Native", &request.query_id));
         }
         self.read(request, text.freeze()).await
     }
@@ -200,7 +201,7 @@ impl Port {
             Some(answer::Piece::Chunk(chunk)) => Some(chunk),
             Some(answer::Piece::End) => {
                 pieces.close();
-                return Ok(answer::empty(&format, &request.query_id));
+                return Ok(answer::whole(Bytes::new(), &format, &request.query_id));
             }
             Some(answer::Piece::Failed(error)) => return Err(error),
             None => return Err(answer::cut_short()),

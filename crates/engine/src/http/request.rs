@@ -18,7 +18,6 @@ const IGNORED: &[&str] = &[
     "wait_end_of_query",
     "buffer_size",
     "log_comment",
-    "client_protocol_version",
     "send_progress_in_http_headers",
     "enable_http_compression",
     "http_zlib_compression_level",
@@ -41,6 +40,8 @@ pub(crate) struct Request {
     pub(crate) compress: bool,
     /// The body comes in compressed frames.
     pub(crate) decompress: bool,
+    /// The Native form the client would read; 0 is the plain one, the only one the engine writes.
+    pub(crate) protocol_version: u64,
     /// `GET` may not change anything.
     pub(crate) get: bool,
     pub(crate) credentials: Option<(String, String)>,
@@ -101,6 +102,7 @@ impl Request {
             "query_id" => self.query_id = value.chars().filter(|c| c.is_ascii_graphic()).take(128).collect(),
             "database" => self.database = owned(),
             "default_format" => self.default_format = Some(owned()),
+            "client_protocol_version" => self.protocol_version = value.parse().unwrap_or(0),
             "compress" => self.compress = value == "1",
             "decompress" => self.decompress = value == "1",
             _ if IGNORED.contains(&name) => {}
