@@ -55,7 +55,7 @@ fn lines_have_the_size_of_the_mix() {
         for hop in &request.hops {
             match hop.is_fastly() {
                 true => bounded(fastly::vcl_line(&request, hop), 500, 1_000),
-                false => bounded(istio::json_line(&request, hop), 600, 1_000),
+                false => bounded(istio::json_line(&request, hop), 600, 1_100),
             }
         }
     }
