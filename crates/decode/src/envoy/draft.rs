@@ -29,6 +29,7 @@ pub(crate) struct Draft<'a, 'r> {
     attempt_header: u16,
     cluster_is_raw: bool,
     evidence: u32,
+    envoy_evidence: u32,
 }
 
 impl<'a, 'r> Draft<'a, 'r> {
@@ -44,6 +45,7 @@ impl<'a, 'r> Draft<'a, 'r> {
             attempt_header: 0,
             cluster_is_raw: false,
             evidence: 0,
+            envoy_evidence: 0,
         }
     }
 
@@ -52,14 +54,19 @@ impl<'a, 'r> Draft<'a, 'r> {
         self.evidence
     }
 
+    /// How many of them only Envoy writes.
+    pub(crate) fn envoy_evidence(&self) -> u32 {
+        self.envoy_evidence
+    }
+
     /// One value. `name` is what the sender calls it, for what becomes an attribute.
     pub(crate) fn put(&mut self, target: Target, name: &str, value: Scalar<'a>) {
+        // `-` counts too: a line without flags has said so.
+        self.evidence += u32::from(target.is_evidence());
+        self.envoy_evidence += u32::from(target.is_envoys());
         if value.is_absent() {
-            // `-` is a value where nothing else can be meant: an Envoy line without flags has said so.
-            self.evidence += u32::from(target.is_evidence());
             return;
         }
-        self.evidence += u32::from(target.is_evidence());
         match target {
             Target::Text(slot) => self.put_text(slot, name, value.to_text()),
             Target::Free(slot) => {
@@ -403,9 +410,23 @@ fn hex64(text: &str) -> Option<u64> {
 /// A gRPC status as number or as one of Envoy's three ways to write its name.
 pub(crate) fn grpc_number(value: &Scalar<'_>) -> Option<u32> {
     const NAMES: [&str; 17] = [
-        "ok", "canceled", "unknown", "invalidargument", "deadlineexceeded", "notfound", "alreadyexists",
-        "permissiondenied", "resourceexhausted", "failedprecondition", "aborted", "outofrange", "unimplemented",
-        "internal", "unavailable", "dataloss", "unauthenticated",
+        "ok",
+        "canceled",
+        "unknown",
+        "invalidargument",
+        "deadlineexceeded",
+        "notfound",
+        "alreadyexists",
+        "permissiondenied",
+        "resourceexhausted",
+        "failedprecondition",
+        "aborted",
+        "outofrange",
+        "unimplemented",
+        "internal",
+        "unavailable",
+        "dataloss",
+        "unauthenticated",
     ];
     if let Some(number) = value.to_u64() {
         return u32::try_from(number).ok();

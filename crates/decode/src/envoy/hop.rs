@@ -31,7 +31,9 @@ pub(crate) fn infer(event: &mut HopEvent<'_>, origin: &Origin) {
     if event.direction == Direction::Unknown {
         event.direction = origin.direction;
     }
-    if event.direction == Direction::Unknown && !matches!(event.hop, Hop::Gateway | Hop::Egress | Hop::Waypoint) {
+    if event.direction == Direction::Unknown
+        && !matches!(event.hop, Hop::Gateway | Hop::Egress | Hop::Waypoint)
+    {
         let (direction, is_name_only) = direction_of(event);
         event.direction = direction;
         // A sidecar's cluster name states its direction; everything else is inference.
@@ -113,7 +115,8 @@ mod tests {
     #[test]
     fn the_node_id_states_the_hop() {
         let node = "sidecar~10.0.0.1~app-1.shop~shop.svc.cluster.local";
-        let sidecar = HopEvent { node: node.into(), upstream_cluster: "inbound|80||".into(), ..Default::default() };
+        let sidecar =
+            HopEvent { node: node.into(), upstream_cluster: "inbound|80||".into(), ..Default::default() };
         assert_eq!(inferred(sidecar), (Hop::Sidecar, Direction::Inbound, false));
         let router = HopEvent { node: "router~10.0.0.1~gw.istio~x".into(), ..Default::default() };
         assert_eq!(inferred(router), (Hop::Gateway, Direction::Unknown, false));
@@ -141,6 +144,9 @@ mod tests {
         let origin = Origin { hop: Hop::Gateway, ..Origin::default() };
         let mut event = HopEvent { upstream_cluster: "outbound|80||a.b".into(), ..Default::default() };
         infer(&mut event, &origin);
-        assert_eq!((event.hop, event.direction, event.notes), (Hop::Gateway, Direction::Unknown, Notes::NONE));
+        assert_eq!(
+            (event.hop, event.direction, event.notes),
+            (Hop::Gateway, Direction::Unknown, Notes::NONE)
+        );
     }
 }

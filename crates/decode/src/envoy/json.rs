@@ -28,7 +28,7 @@ pub(crate) struct Keys {
 
 impl Keys {
     #[inline]
-    fn target(&mut self, place: usize, key: &str) -> Target {
+    pub(crate) fn target(&mut self, place: usize, key: &str) -> Target {
         match self.order.get(place) {
             Some((known, target)) if **known == *key => *target,
             _ => self.find(place, key),
@@ -80,7 +80,10 @@ pub(crate) fn read(
         }
     }
     if !line[object.position()..].trim_ascii().is_empty() {
-        return Err((RejectReason::BadJson, format!("more text after the object, at byte {}", object.position())));
+        return Err((
+            RejectReason::BadJson,
+            format!("more text after the object, at byte {}", object.position()),
+        ));
     }
     if draft.evidence() < MIN_EVIDENCE {
         return Err((
@@ -89,6 +92,25 @@ pub(crate) fn read(
         ));
     }
     draft.finish(delivery, index, sink);
+    Ok(())
+}
+
+/// Puts every member of the object that fills `line` into the draft.
+#[inline]
+pub(crate) fn read_members<'a>(line: &'a str, draft: &mut Draft<'a, '_>, keys: &mut Keys) -> Read {
+    let mut object = Object::open(line).map_err(explain)?;
+    let mut place = 0;
+    while let Some((key, member)) = object.member().map_err(explain)? {
+        let target = keys.target(place, &key);
+        place += 1;
+        match member {
+            Member::Scalar(scalar) => draft.put(target, &key, scalar),
+            Member::Nested(text) => put_nested(draft, target, key, text),
+        }
+    }
+    if !line[object.position()..].trim_ascii().is_empty() {
+        return Err((RejectReason::BadJson, format!("more text after the object, at byte {}", object.position())));
+    }
     Ok(())
 }
 

@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use event::{Notes, RejectReason};
 use memchr::memchr;
 
+use crate::envoy::Draft;
 use crate::envoy::format::Scratch;
 use crate::envoy::json::{self, Keys, Read};
 use crate::envoy::wrap::{MAX_LINE_BYTES, Unwrapped, unwrap};
-use crate::envoy::Draft;
 use crate::{Delivery, Rules, Sink};
 
 /// Decodes the lines of one delivery. Blank lines are nothing; every other line is one event or one reject.
@@ -93,7 +93,8 @@ impl Reader<'_> {
             draft.finish(self.delivery, offset, sink);
             return ("envoy-text", Ok(()));
         }
-        let detail = "fits none of the known Envoy format strings: add the mesh's accessLogFormat to the source";
+        let detail =
+            "fits none of the known Envoy format strings: add the mesh's accessLogFormat to the source";
         if text.starts_with('[') {
             ("envoy-text", Err((RejectReason::FormatMismatch, detail.to_owned())))
         } else {
@@ -114,13 +115,23 @@ impl Reader<'_> {
             let outcome =
                 json::read(element, is_lossy, &mut self.keys, place, (self.delivery, self.rules), sink);
             if let Err((reason, detail)) = outcome {
-                self.delivery.refuse(self.rules, "envoy-json", reason, &detail, place, element.as_bytes(), sink);
+                self.delivery.refuse(
+                    self.rules,
+                    "envoy-json",
+                    reason,
+                    &detail,
+                    place,
+                    element.as_bytes(),
+                    sink,
+                );
             }
             rest = after.trim_ascii_start();
             match rest.as_bytes() {
                 [b',', ..] => rest = &rest[1..],
                 [b']'] => return Ok(()),
-                _ => return Err((RejectReason::BadJson, "no comma after an element of the array".to_owned())),
+                _ => {
+                    return Err((RejectReason::BadJson, "no comma after an element of the array".to_owned()));
+                }
             }
         }
     }

@@ -16,5 +16,6 @@ pub use format::{FormatError, Formats};
 pub use lines::decode_lines;
 
 pub(crate) use draft::Draft;
-
-
+pub(crate) use format::Scratch;
+pub(crate) use json::{Keys, read_members};
+pub(crate) use target::Target;

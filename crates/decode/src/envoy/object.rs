@@ -117,7 +117,9 @@ impl<'a> Object<'a> {
             end += 2;
         }
         self.at = end + 1;
-        serde_json::from_str(&self.text[start - 1..self.at]).map(Cow::Owned).map_err(|_| ObjectError::Bad(start))
+        serde_json::from_str(&self.text[start - 1..self.at])
+            .map(Cow::Owned)
+            .map_err(|_| ObjectError::Bad(start))
     }
 
     fn value(&mut self) -> Result<Member<'a>, ObjectError> {
@@ -247,7 +249,8 @@ mod tests {
         assert_eq!(all[5].1, Member::Nested(r#"{"g":[1,"]"]}"#));
         let text = r#"{"plain":"text"}"#;
         let mut object = Object::open(text).unwrap();
-        let Ok(Some((Cow::Borrowed("plain"), Member::Scalar(Scalar::Text(Cow::Borrowed("text")))))) = object.member()
+        let Ok(Some((Cow::Borrowed("plain"), Member::Scalar(Scalar::Text(Cow::Borrowed("text")))))) =
+            object.member()
         else {
             panic!("key and value must be borrowed");
         };
@@ -264,7 +267,8 @@ mod tests {
         for cut in [r#"{"a""#, r#"{"a":"#, r#"{"a":"x"#, r#"{"a":nul"#, r#"{"a":{"b":1"#, r#"{"a":1,"#, "{"] {
             assert_eq!(members(cut), Err(ObjectError::Cut), "{cut}");
         }
-        for bad in [r#"{"a" 1}"#, r#"{"a":x}"#, r#"{"a":1 "b":2}"#, r#"{"a":01}"#, r#"{,}"#, r#"{"a":"\q"}"#] {
+        for bad in [r#"{"a" 1}"#, r#"{"a":x}"#, r#"{"a":1 "b":2}"#, r#"{"a":01}"#, r#"{,}"#, r#"{"a":"\q"}"#]
+        {
             assert!(matches!(members(bad), Err(ObjectError::Bad(_))), "{bad}");
         }
         let deep = format!(r#"{{"a":{}1{}}}"#, "[".repeat(500), "]".repeat(500));

@@ -67,6 +67,15 @@ impl Target {
     pub(crate) fn is_evidence(self) -> bool {
         !matches!(self, Self::Start | Self::Secret | Self::Attribute | Self::Node)
     }
+
+    /// Whether only Envoy writes it.
+    pub(crate) fn is_envoys(self) -> bool {
+        use Target::*;
+        matches!(
+            self,
+            Flags | FlagsLong | Details | Termination | Cluster | ClusterRaw | DirectRemote | LogType | StreamId | Attempt
+        )
+    }
 }
 
 macro_rules! table {
@@ -213,7 +222,7 @@ table!(label_name, {
     "requested_server_name" | "sni" => Text(|e| &mut e.sni),
     "ja3" | "tls_ja3_fingerprint" => Text(|e| &mut e.ja3),
     "ja4" | "tls_ja4_fingerprint" => Text(|e| &mut e.ja4),
-    "route_name" | "route" => Text(|e| &mut e.route),
+    "route_name" | "route" | "http_route" => Text(|e| &mut e.route),
     "access_log_type" | "log_type" => LogType,
     "upstream_request_attempt_count" | "attempt_count" | "attempts" => Attempt,
     "x_envoy_attempt_count" => AttemptHeader,
@@ -254,13 +263,15 @@ pub(crate) fn operator(text: &str) -> Option<Target> {
 
 /// Name and argument of operator text: upper case, digits, `_`, then at most one pair of parentheses and a length.
 pub(crate) fn split_operator(text: &str) -> Option<(&str, &str)> {
-    let end = text.bytes().position(|byte| !matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_')).unwrap_or(text.len());
+    let end =
+        text.bytes().position(|byte| !matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_')).unwrap_or(text.len());
     let (name, rest) = text.split_at(end);
     if name.is_empty() {
         return None;
     }
     let Some(rest) = rest.strip_prefix('(') else {
-        let is_length = rest.is_empty() || rest.starts_with(':') && rest[1..].bytes().all(|b| b.is_ascii_digit());
+        let is_length =
+            rest.is_empty() || rest.starts_with(':') && rest[1..].bytes().all(|b| b.is_ascii_digit());
         return is_length.then_some((name, ""));
     };
     let (argument, length) = rest.rsplit_once(')')?;
@@ -328,7 +339,8 @@ mod tests {
 
     #[test]
     fn operators_and_labels_of_one_thing_mean_the_same() {
-        for name in ["REQ(X-REQUEST-ID)", "%REQ(X-REQUEST-ID)%", "request_id", "x-request-id", "X-Request-Id"] {
+        for name in ["REQ(X-REQUEST-ID)", "%REQ(X-REQUEST-ID)%", "request_id", "x-request-id", "X-Request-Id"]
+        {
             assert!(matches!(label(name), Target::RequestId), "{name}");
         }
         for name in ["START_TIME", "START_TIME(%s.%9f)", "start_time", "timestamp"] {

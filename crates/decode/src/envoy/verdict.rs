@@ -27,7 +27,8 @@ pub(crate) fn from_details(event: &mut HopEvent<'_>) {
 /// Verdict, rule and reason of known details; `None` where they tell of no policy.
 fn read(details: &str) -> Option<(&'static str, &str, &str)> {
     if let Some(rest) = details.strip_prefix("rbac_access_denied") {
-        let rule = rest.strip_prefix("_matched_policy[").map_or("", |rule| rule.strip_suffix(']').unwrap_or(rule));
+        let rule =
+            rest.strip_prefix("_matched_policy[").map_or("", |rule| rule.strip_suffix(']').unwrap_or(rule));
         return Some(("deny", rule, "rbac_access_denied"));
     }
     if let Some(rest) = details.strip_prefix("jwt_authn_access_denied") {

@@ -92,8 +92,12 @@ mod tests {
 
     #[test]
     fn what_only_looks_wrapped_stays() {
-        for line in [&br#"{"log":"x","level":"info"}"#[..], b"2026 stdout F x", b"[2026-02-10T05:05:36Z] \"GET\"", b""]
-        {
+        for line in [
+            &br#"{"log":"x","level":"info"}"#[..],
+            b"2026 stdout F x",
+            b"[2026-02-10T05:05:36Z] \"GET\"",
+            b"",
+        ] {
             assert_eq!(unwrap(line), Unwrapped::Line(line.into()));
         }
     }

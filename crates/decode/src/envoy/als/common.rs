@@ -79,7 +79,9 @@ pub(super) fn read<'a>(common: &'a [u8], draft: &mut Draft<'a, '_>) -> Result<()
                 let ns = seconds.checked_mul(1_000_000_000).and_then(|ns| ns.checked_add(nanos));
                 match ns.filter(|&ns| ns > 0) {
                     // Envoy's clock counts microseconds here, in a field of nanoseconds.
-                    Some(ns) if ns % 1_000 == 0 => draft.put_start_ns(ns, Precision::Microsecond, Notes::NONE),
+                    Some(ns) if ns % 1_000 == 0 => {
+                        draft.put_start_ns(ns, Precision::Microsecond, Notes::NONE)
+                    }
                     Some(ns) => draft.put_start_ns(ns, Precision::Nanosecond, Notes::NONE),
                     None => event.notes.add(Notes::UNREADABLE_FIELD),
                 }

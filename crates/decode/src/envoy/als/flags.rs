@@ -6,8 +6,8 @@ use crate::protobuf::{Message, WireError};
 
 /// Short words by field number; 13 (unauthorized) is a message, its presence is the flag.
 const WORDS: [&str; 29] = [
-    "", "LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NR", "DI", "FI", "RL", "UAEX", "RLSE", "DC", "URX", "SI", "IH",
-    "DPE", "UMSDR", "RFCF", "NFCF", "DT", "UPE", "NC", "OM", "DF", "DR",
+    "", "LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NR", "DI", "FI", "RL", "UAEX", "RLSE", "DC", "URX",
+    "SI", "IH", "DPE", "UMSDR", "RFCF", "NFCF", "DT", "UPE", "NC", "OM", "DF", "DR",
 ];
 
 /// Sorted and comma-separated. A flag newer than the table is named by its field number, so that none is lost.

@@ -106,7 +106,8 @@ impl AlsStream {
         let format = if is_http { "envoy-als-http" } else { "envoy-als-tcp" };
         let mut draft = Draft::new(format, rules);
         self.node.name(&mut draft);
-        let outcome = if is_http { http::read(entry, &mut draft) } else { common::read_tcp(entry, &mut draft) };
+        let outcome =
+            if is_http { http::read(entry, &mut draft) } else { common::read_tcp(entry, &mut draft) };
         match outcome {
             Ok(()) => draft.finish(delivery, offset, sink),
             Err(error) => {
@@ -176,7 +177,11 @@ impl Node {
         event.workload_revision = Text::from(&self.revision);
         event.mesh_cluster = Text::from(&self.mesh_cluster);
         // Istio's node cluster is `workload.namespace` where there is no canonical name.
-        let service = if self.service.is_empty() { self.cluster.split('.').next().unwrap_or("") } else { &self.service };
+        let service = if self.service.is_empty() {
+            self.cluster.split('.').next().unwrap_or("")
+        } else {
+            &self.service
+        };
         event.service = Text::from(service);
     }
 }

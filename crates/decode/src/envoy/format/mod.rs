@@ -27,13 +27,17 @@ pub struct Formats {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
     /// A `%` without its partner, or something between two that is no operator.
-    #[error("format string: no command operator at byte {at}: write %OPERATOR% or %OPERATOR(ARGUMENT)%, and %% for a percent sign")]
+    #[error(
+        "format string: no command operator at byte {at}: write %OPERATOR% or %OPERATOR(ARGUMENT)%, and %% for a percent sign"
+    )]
     Operator {
         /// Where the `%` stands.
         at: usize,
     },
     /// Two operators touch, so no reader can tell where one value ends.
-    #[error("format string: %{first}% and %{second}% touch: put a character between them that the first cannot contain")]
+    #[error(
+        "format string: %{first}% and %{second}% touch: put a character between them that the first cannot contain"
+    )]
     Touching {
         /// Operator text.
         first: String,
@@ -158,7 +162,13 @@ impl Format {
     }
 
     /// Reads a line into the draft; `false`, and the draft untouched, if it does not fit.
-    fn read<'a>(&self, line: &'a str, is_strict: bool, draft: &mut Draft<'a, '_>, scratch: &mut Scratch) -> bool {
+    fn read<'a>(
+        &self,
+        line: &'a str,
+        is_strict: bool,
+        draft: &mut Draft<'a, '_>,
+        scratch: &mut Scratch,
+    ) -> bool {
         let Some(certainty) = split::split(&self.head, &self.pieces, line, is_strict, scratch) else {
             return false;
         };

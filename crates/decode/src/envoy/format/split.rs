@@ -36,7 +36,9 @@ impl Shape {
             Self::Number => byte.is_ascii_digit() || byte == b'-' || byte == b'.',
             Self::Word => !matches!(byte, b' ' | b'"' | b'\t'),
             Self::Unquoted => byte != b'"',
-            Self::AddressList => byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':' | b',' | b' ' | b'[' | b']' | b'-'),
+            Self::AddressList => {
+                byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':' | b',' | b' ' | b'[' | b']' | b'-')
+            }
             Self::Any => true,
         }
     }
@@ -45,18 +47,25 @@ impl Shape {
 /// The honest shape of an operator's value.
 pub(crate) fn shape(operator: &str, target: Target) -> Shape {
     match target {
-        Target::Status | Target::Count(_) | Target::Span(..) | Target::Attempt | Target::AttemptHeader => Shape::Number,
+        Target::Status | Target::Count(_) | Target::Span(..) | Target::Attempt | Target::AttemptHeader => {
+            Shape::Number
+        }
         Target::Free(_) if operator.eq_ignore_ascii_case("REQ(X-FORWARDED-FOR)") => Shape::AddressList,
         Target::Free(_) | Target::Url(_) => Shape::Any,
         Target::Start | Target::Termination | Target::FlagsLong => Shape::Unquoted,
         Target::Attribute | Target::Secret | Target::Rbac | Target::UpstreamPeer | Target::DownstreamPeer => {
-            if is_clients(operator) || operator.starts_with("DYNAMIC_METADATA") || operator.starts_with("FILTER_STATE") {
+            if is_clients(operator)
+                || operator.starts_with("DYNAMIC_METADATA")
+                || operator.starts_with("FILTER_STATE")
+            {
                 Shape::Any
             } else {
                 Shape::Unquoted
             }
         }
-        Target::Text(_) if ["ROUTE_NAME", "UPSTREAM_TRANSPORT_FAILURE_REASON"].contains(&operator) => Shape::Unquoted,
+        Target::Text(_) if ["ROUTE_NAME", "UPSTREAM_TRANSPORT_FAILURE_REASON"].contains(&operator) => {
+            Shape::Unquoted
+        }
         _ => Shape::Word,
     }
 }
@@ -111,7 +120,8 @@ pub(crate) fn split(
         let is_certain = scratch.values.iter().all(|value| value.is_fixed);
         return Some(if is_certain { Certainty::Certain } else { Certainty::Ambiguous });
     }
-    let has_quote = scratch.values.iter().any(|value| line.as_bytes()[value.start..value.end].contains(&b'"'));
+    let has_quote =
+        scratch.values.iter().any(|value| line.as_bytes()[value.start..value.end].contains(&b'"'));
     if !has_quote && scratch.values.iter().all(|value| value.is_fixed) {
         return Some(Certainty::Certain);
     }
@@ -127,7 +137,13 @@ pub(crate) fn split(
 }
 
 /// Fills, for each piece, the (start, end) pairs of its value that lie on a division. `false` if there is none.
-fn reach(pieces: &[Piece], line: &[u8], start: usize, is_strict: bool, steps: &mut Vec<Vec<(usize, usize)>>) -> bool {
+fn reach(
+    pieces: &[Piece],
+    line: &[u8],
+    start: usize,
+    is_strict: bool,
+    steps: &mut Vec<Vec<(usize, usize)>>,
+) -> bool {
     steps.resize_with(pieces.len(), Vec::new);
     let (mut starts, mut next) = (vec![start], Vec::new());
     for (at, (piece, steps)) in pieces.iter().zip(steps.iter_mut()).enumerate() {
@@ -193,14 +209,21 @@ fn ends(line: &[u8], start: usize, shape: Shape, after: &[u8], is_last: bool, mu
 
 /// Takes one division: addresses as short as they can be where they look like addresses, everything else as long as it
 /// can be, so that what a client forged stays inside the value it was sent in.
-fn choose(pieces: &[Piece], line: &[u8], start: usize, steps: &[Vec<(usize, usize)>], values: &mut Vec<Value>) {
+fn choose(
+    pieces: &[Piece],
+    line: &[u8],
+    start: usize,
+    steps: &[Vec<(usize, usize)>],
+    values: &mut Vec<Value>,
+) {
     values.clear();
     let mut at = start;
     for (piece, steps) in pieces.iter().zip(steps) {
         let mine = || steps.iter().filter(|&&(start, _)| start == at).map(|&(_, end)| end);
         let shortest = mine().min().unwrap_or(at);
         let looks_honest = line[at..shortest].iter().all(|&byte| piece.shape.holds(byte));
-        let end = if piece.shape != Shape::Any && looks_honest { shortest } else { mine().max().unwrap_or(at) };
+        let end =
+            if piece.shape != Shape::Any && looks_honest { shortest } else { mine().max().unwrap_or(at) };
         let is_fixed = steps.iter().all(|step| *step == (at, end));
         values.push(Value { start: at, end, is_fixed });
         at = end + piece.after.len();
