@@ -37,7 +37,8 @@ use run::{Job, Part};
 const STATEMENT_MAX_BYTES: usize = 16 << 20;
 /// How much of a body is read before an insert's statement in it must have ended.
 const INSERT_HEAD_BYTES: usize = 64 << 10;
-/// Rows of an answer that cannot be streamed, in the engine's own form.
+/// Rows of an answer that cannot be streamed, in the engine's own form: a constant column counts once, however often
+/// it is written, so the engine's memory bound stands behind this one.
 pub(crate) const WHOLE_ANSWER_MAX_BYTES: u64 = 256 << 20;
 /// How long a statement waits for one of the places before 503.
 const PLACE_PATIENCE: Duration = Duration::from_secs(10);
@@ -187,7 +188,11 @@ impl Port {
             Shape::Insert(_) => return Err(bad("the INSERT's data must follow its statement")),
         };
         if streamed.is_none() {
-            request.default_setting("max_result_bytes", &WHOLE_ANSWER_MAX_BYTES.to_string());
+            if self.public {
+                request.cap_setting("max_result_bytes", WHOLE_ANSWER_MAX_BYTES);
+            } else {
+                request.default_setting("max_result_bytes", &WHOLE_ANSWER_MAX_BYTES.to_string());
+            }
             request.default_setting("result_overflow_mode", "throw");
         }
         let compress = request.compress;

@@ -35,6 +35,10 @@ fn it_reads_tables_within_bounds() {
         engine.ask_public("max_execution_time=7", "SELECT getSetting('max_execution_time')").text(),
         "7\n"
     );
+    let whole = "SELECT getSetting('max_result_bytes') AS most FORMAT JSONColumns";
+    for query in ["", "max_result_bytes=0"] {
+        assert_eq!(engine.ask_public(query, whole).text().matches("268435456").count(), 1, "{query}");
+    }
     assert_eq!(engine.ask_public("param_x=a", "SELECT {x:String}").text(), "a\n");
 }
 
