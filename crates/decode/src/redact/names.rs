@@ -66,7 +66,7 @@ impl Names {
     pub(super) fn new(extra: &[String], allowed: &[String]) -> Self {
         let split = |names: &[String]| -> Vec<Vec<String>> {
             let owned = |name: &String| -> Vec<String> {
-                Segments::new(name.as_bytes(), true).map(|part| ascii_lower(part)).collect()
+                Segments::new(name.as_bytes(), true).map(ascii_lower).collect()
             };
             names.iter().map(owned).filter(|parts| !parts.is_empty()).collect()
         };

@@ -40,26 +40,34 @@ const CUT_BYTES: usize = 6;
 
 /// Whether a text may hold a secret shape. No false negatives for what [`find`] finds; rarely true for others.
 ///
-/// Three neighbouring bytes tell every shape: comparing them all over is 20 operations a byte that compilers turn
-/// into vector code (about 0.2 ns a byte), which beats any search that has to stop at each candidate.
+/// Three neighbouring bytes tell every shape. They are compared in blocks of a fixed size, which compilers turn into
+/// vector code; the last block overlaps the one before, so no byte is left to a slow tail.
 pub(super) fn suspicious(text: &[u8]) -> bool {
-    let n = text.len();
-    if n < 3 {
-        return false;
-    }
-    // Blocks let a hit end the scan early and bound the cost of a tail.
+    let Some(last) = text.len().checked_sub(BLOCK + 2) else {
+        let mut padded = [0; BLOCK + 2];
+        padded[..text.len()].copy_from_slice(text);
+        return block(&padded) || cut_authority(text);
+    };
     let mut at = 0;
-    while at < n - 2 {
-        let end = (at + 256).min(n - 2);
-        let (first, second, third) = (&text[at..end], &text[at + 1..end + 1], &text[at + 2..end + 2]);
-        let hits =
-            first.iter().zip(second).zip(third).fold(0u8, |hits, ((&a, &b), &c)| hits | telling(a, b, c));
-        if hits != 0 {
+    while at < last {
+        if text[at..].first_chunk().is_some_and(block) {
             return true;
         }
-        at = end;
+        at += BLOCK;
     }
-    cut_authority(text)
+    text[last..].first_chunk().is_some_and(block) || cut_authority(text)
+}
+
+/// Positions looked at together.
+const BLOCK: usize = 16;
+
+#[inline]
+fn block(text: &[u8; BLOCK + 2]) -> bool {
+    let mut hits = [0; BLOCK];
+    for (at, hit) in hits.iter_mut().enumerate() {
+        *hit = telling(text[at], text[at + 1], text[at + 2]);
+    }
+    u128::from_ne_bytes(hits) != 0
 }
 
 /// Whether a text ends inside of an authority with a colon: the `@` after a password may have been cut off.
