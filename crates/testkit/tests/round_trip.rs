@@ -1,5 +1,7 @@
 //! What the mix says is true must come out of the decoders: ids, status, duration, hop.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use decode::envoy::{AlsStream, Formats};
 use decode::fastly::Presets;
 use decode::{Delivery, Origin, Redactor, Rules, Sink, envoy, fastly as fastly_lines, otlp as otlp_logs};
