@@ -7,7 +7,7 @@ use event::{Notes, RejectReason};
 
 use crate::coerce::Scalar;
 use crate::envoy::draft::{Draft, Peer};
-use crate::envoy::object::{Member, Object, ObjectError};
+use crate::envoy::object::{MAX_DEPTH, Member, Object, ObjectError};
 use crate::envoy::target::{self, Target};
 use crate::envoy::verdict;
 use crate::{Delivery, Rules, Sink};
@@ -109,7 +109,10 @@ pub(crate) fn read_members<'a>(line: &'a str, draft: &mut Draft<'a, '_>, keys: &
         }
     }
     if !line[object.position()..].trim_ascii().is_empty() {
-        return Err((RejectReason::BadJson, format!("more text after the object, at byte {}", object.position())));
+        return Err((
+            RejectReason::BadJson,
+            format!("more text after the object, at byte {}", object.position()),
+        ));
     }
     Ok(())
 }
@@ -122,7 +125,7 @@ fn explain(error: ObjectError) -> (RejectReason, String) {
     match error {
         ObjectError::Cut => (RejectReason::Truncated, "the object does not end in its line".to_owned()),
         ObjectError::Bad(at) => (RejectReason::BadJson, format!("not JSON at byte {at} of the line")),
-        ObjectError::TooDeep => (RejectReason::TooDeep, "nested deeper than 128".to_owned()),
+        ObjectError::TooDeep => (RejectReason::TooDeep, format!("nested deeper than {MAX_DEPTH}")),
     }
 }
 

@@ -21,9 +21,10 @@ pub fn decode_lines(payload: &[u8], delivery: &Delivery<'_>, rules: &Rules, sink
     let mut at = 0;
     while at < payload.len() {
         let end = memchr(b'\n', &payload[at..]).map_or(payload.len(), |found| at + found);
-        let (offset, line) = (at as u64, payload[at..end].trim_ascii_end());
+        let line = &payload[at..end];
+        let (offset, line) = (at as u64, line.strip_suffix(b"\r").unwrap_or(line));
         at = end + 1;
-        if line.is_empty() {
+        if line.trim_ascii().is_empty() {
             continue;
         }
         match unwrap(line) {
@@ -58,8 +59,7 @@ struct Reader<'d> {
 
 impl Reader<'_> {
     fn line(&mut self, line: &[u8], offset: u64, sink: &mut dyn Sink) {
-        let line = line.trim_ascii();
-        if line.is_empty() {
+        if line.trim_ascii().is_empty() {
             return;
         }
         let (format, outcome) = self.read(line, offset, sink);
@@ -73,11 +73,12 @@ impl Reader<'_> {
             let detail = format!("longer than {MAX_LINE_BYTES} bytes");
             return ("", Err((RejectReason::TooLarge, detail)));
         }
-        let text = String::from_utf8_lossy(line);
-        let is_lossy = matches!(text, Cow::Owned(_));
+        let whole = String::from_utf8_lossy(line);
+        let is_lossy = matches!(whole, Cow::Owned(_));
+        let text = whole.trim_ascii();
         if text.starts_with('{') {
             let outcome =
-                json::read(&text, is_lossy, &mut self.keys, offset, (self.delivery, self.rules), sink);
+                json::read(text, is_lossy, &mut self.keys, offset, (self.delivery, self.rules), sink);
             return ("envoy-json", outcome);
         }
         if let Some(elements) = text.strip_prefix('[')
@@ -89,7 +90,10 @@ impl Reader<'_> {
         if is_lossy {
             draft.event.notes.add(Notes::BAD_UTF8);
         }
-        if self.rules.envoy.read(&text, &mut draft, &mut self.scratch) {
+        // Blanks at the ends count: a mesh that omits empty values may end a line with two.
+        let fits = self.rules.envoy.read(&whole, &mut draft, &mut self.scratch)
+            || whole.len() != text.len() && self.rules.envoy.read(text, &mut draft, &mut self.scratch);
+        if fits {
             draft.finish(self.delivery, offset, sink);
             return ("envoy-text", Ok(()));
         }

@@ -8,6 +8,7 @@ mod json;
 mod lines;
 mod object;
 mod target;
+mod text;
 mod verdict;
 mod wrap;
 

@@ -16,9 +16,12 @@ pub(crate) enum ObjectError {
     Cut,
     /// Not JSON at this byte of the line.
     Bad(usize),
-    /// Nested deeper than serde_json reads (128).
+    /// Nested deeper than [`MAX_DEPTH`].
     TooDeep,
 }
+
+/// Deepest nesting of a member. Dynamic metadata nests a few levels; serde_json refuses 128.
+pub(crate) const MAX_DEPTH: usize = 100;
 
 /// A member's value.
 #[derive(Debug, Clone, PartialEq)]
@@ -184,7 +187,12 @@ impl<'a> Object<'a> {
         let (start, mut depth, mut at) = (self.at, 0usize, self.at);
         loop {
             match bytes.get(at).ok_or(ObjectError::Cut)? {
-                b'{' | b'[' => depth += 1,
+                b'{' | b'[' => {
+                    depth += 1;
+                    if depth > MAX_DEPTH {
+                        return Err(ObjectError::TooDeep);
+                    }
+                }
                 b'}' | b']' => {
                     depth -= 1;
                     if depth == 0 {
@@ -205,7 +213,6 @@ impl<'a> Object<'a> {
         let text = &self.text[start..self.at];
         match serde_json::from_str::<serde::de::IgnoredAny>(text) {
             Ok(_) => Ok(text),
-            Err(error) if error.to_string().contains("recursion limit") => Err(ObjectError::TooDeep),
             Err(_) => Err(ObjectError::Bad(start)),
         }
     }

@@ -73,7 +73,16 @@ impl Target {
         use Target::*;
         matches!(
             self,
-            Flags | FlagsLong | Details | Termination | Cluster | ClusterRaw | DirectRemote | LogType | StreamId | Attempt
+            Flags
+                | FlagsLong
+                | Details
+                | Termination
+                | Cluster
+                | ClusterRaw
+                | DirectRemote
+                | LogType
+                | StreamId
+                | Attempt
         )
     }
 }

@@ -76,7 +76,8 @@ fn entries_agree_with_the_lines_of_the_same_requests() {
             assert_eq!((&line.path, &line.query), (&entry.path, &entry.query));
             assert_eq!((line.client_address, &line.sni), (entry.client_address, &entry.sni));
             // ALS counts on until the stream is torn down, the line stops when it is formatted.
-            let (line_ms, entry_ms) = (line.duration_ns.unwrap() / 1_000_000, entry.duration_ns.unwrap() / 1_000_000);
+            let (line_ms, entry_ms) =
+                (line.duration_ns.unwrap() / 1_000_000, entry.duration_ns.unwrap() / 1_000_000);
             assert!((line_ms..line_ms + 20).contains(&entry_ms), "{line_ms} {entry_ms}");
             assert_eq!((&line.upstream_remote, &line.route), (&entry.upstream_remote, &entry.route));
         }

@@ -257,3 +257,60 @@ fn wrapping_changes_nothing() {
         assert_eq!(found.table(), plain_found.table());
     }
 }
+
+#[test]
+fn a_configured_format_string_is_read_by_its_operators() {
+    let format = concat!(
+        "%START_TIME(%s.%6f)%|%REQ(X-CORRELATION-ID)%|%REQ(TRACEPARENT)%|%RESPONSE_CODE%|%RESPONSE_FLAGS%|",
+        "\"%REQ(USER-AGENT)%\"|%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%|%REQ(X-TENANT):20%|%CEL(xds.node.id)%|%BYTES_SENT% 100%%\n"
+    );
+    let mut rules = crate::support::rules();
+    rules.envoy = rules.envoy.with_user(format).unwrap();
+    let line = concat!(
+        "1795290064.284011|0192f0c4-8a4e-7cc3-98c4-dc0c0c07398f|",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01|503|URX,UF|\"an \"agent\" | here\"|1763|acme|",
+        "sidecar~10.0.0.1~app-1.shop~shop.svc.cluster.local|9 100%\n"
+    );
+    let (origin, mut found) = (decode::Origin::default(), crate::support::Found::default());
+    decode::envoy::decode_lines(line.as_bytes(), &crate::support::delivery(&origin), &rules, &mut found);
+    assert!(found.rejects.is_empty(), "{:?}", found.rejects);
+    let events = found.events();
+    let event = &events[0];
+    assert_eq!((event.start_ns, event.last_byte_ns), (1_795_290_064_284_011_000, Some(1_763_000)));
+    assert_eq!(event.correlation_id, 0x0192_f0c4_8a4e_7cc3_98c4_dc0c_0c07_398f);
+    assert_eq!((event.trace_id >> 96, event.parent_span_id), (0x0af7_6519, 0xb7ad_6b71_6920_3331));
+    assert_eq!((event.status, event.response_flags.as_ref()), (503, "UF,URX"));
+    assert_eq!(event.user_agent, "an \"agent\" | here");
+    assert_eq!((event.hop, event.pod.as_ref(), event.namespace.as_ref()), (Hop::Sidecar, "app-1", "shop"));
+    assert_eq!(event.response_bytes, Some(9));
+    assert_eq!(event.attributes, [("http.request.header.x-tenant".into(), "acme".into())]);
+}
+
+#[test]
+fn older_istio_and_plain_envoy_lines_are_read() {
+    let lines = concat!(
+        r#"[2020-11-21T19:41:27.681Z] "GET /ok HTTP/2" 200 - "-" "-" 0 9 1 0 "203.0.113.7" "probe/1" "#,
+        r#""efc50915-2afe-4496-973f-dcc647ac57c7" "shop" "10.0.0.1:80" outbound|80||a.b 1.1.1.1:1 2.2.2.2:2 3.3.3.3:0 - default"#,
+        "\n",
+        r#"[2020-11-21T19:41:27.681Z] "GET /ok HTTP/2" 503 UF 0 9 1 - "203.0.113.7" "probe/1" "#,
+        r#""efc50915-2afe-4496-973f-dcc647ac57c7" "shop" "-""#,
+        "\n",
+    );
+    let found = decode_lines(lines.as_bytes());
+    let events = found.events();
+    assert_eq!(events.len(), 2, "{:?}", found.rejects);
+    assert_eq!((events[0].upstream_cluster.as_ref(), events[0].status), ("outbound|80||a.b", 200));
+    assert_eq!((events[1].response_flags.as_ref(), events[1].host.as_ref()), ("UF", "shop"));
+}
+
+#[test]
+fn empty_values_are_absent_where_the_mesh_omits_them() {
+    let line = concat!(
+        r#"[2026-11-21T19:41:27.681Z] "  " 0    "" 5 5 3  "" "" "" "" "10.0.0.1:9100" outbound|9100||a.b 1.1.1.1:1 "#,
+        "2.2.2.2:2 3.3.3.3:3  \n"
+    );
+    let found = decode_lines(line.as_bytes());
+    let events = found.events();
+    assert_eq!(events.len(), 1, "{:?}", found.rejects);
+    assert_eq!((events[0].status, events[0].request_bytes, events[0].method.as_ref()), (0, Some(5), ""));
+}

@@ -31,13 +31,17 @@ fn every_record_is_an_event() {
         let messages = delimited(&bytes);
         let (count, found) = decode(&messages);
         assert!(found.rejects.is_empty(), "{name}: {:?}", found.rejects);
-        assert_eq!((count, found.events().len()), (strict + behind_bad_utf8, (strict + behind_bad_utf8) as usize));
+        assert_eq!(
+            (count, found.events().len()),
+            (strict + behind_bad_utf8, (strict + behind_bad_utf8) as usize)
+        );
         let bad = match name {
             "grpc" => vec!["grpc.frame71", "grpc.frame72", "grpc.frame73", "grpc.frame74"],
             _ => vec!["http.frame24"],
         };
         let bad: Vec<_> = bad.iter().map(|frame| capture(&format!("otlp/bad-utf8.{frame}.bin"))).collect();
-        let good: Vec<_> = messages.into_iter().filter(|message| !bad.iter().any(|bad| bad == message)).collect();
+        let good: Vec<_> =
+            messages.into_iter().filter(|message| !bad.iter().any(|bad| bad == message)).collect();
         assert_eq!(decode(&good).0, strict, "{name}");
         insta::assert_snapshot!(format!("otlp.{name}"), found.table());
     }
@@ -111,7 +115,10 @@ fn json_carries_the_same_record() {
     let found = decode_json(json);
     let events = found.events();
     assert_eq!(events.len(), 2);
-    assert_eq!((events[0].trace_id, events[0].span_id), (0x0af7651916cd43dd8448eb211c80319c, 0xb7ad6b7169203331));
+    assert_eq!(
+        (events[0].trace_id, events[0].span_id),
+        (0x0af7651916cd43dd8448eb211c80319c, 0xb7ad6b7169203331)
+    );
     assert_eq!((events[0].format.as_ref(), events[0].status), ("envoy-otlp-text", 200));
     assert_eq!((events[1].hop, events[1].status, events[1].path.as_ref()), (Hop::Service, 503, "/cart"));
     assert_eq!((found.rejects[0].reason, found.rejects[0].offset), (RejectReason::NoKnownField, 2));

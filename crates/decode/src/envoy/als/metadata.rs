@@ -129,3 +129,47 @@ fn read_peer<'a>(fields: &'a [u8], peer: &mut Peer<'a>, notes: &mut Notes) -> Re
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Redactor, Rules};
+
+    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+        [&[number << 3 | 2, bytes.len() as u8], bytes].concat()
+    }
+
+    fn object(members: &[(&str, &str)]) -> Vec<u8> {
+        let member = |&(key, text): &(&str, &str)| {
+            field(1, &[field(1, key.as_bytes()), field(2, &field(3, text.as_bytes()))].concat())
+        };
+        members.iter().flat_map(member).collect()
+    }
+
+    fn peer_of(name: &str, type_url: &str, value: &[u8]) -> (String, String) {
+        let any = [field(1, type_url.as_bytes()), field(2, value)].concat();
+        let entry = [field(1, name.as_bytes()), field(2, &any)].concat();
+        let rules =
+            Rules { redactor: Redactor::default(), fastly: Default::default(), envoy: Default::default() };
+        let mut draft = Draft::new("test", &rules);
+        read_filter_state(&entry, &mut draft).unwrap();
+        (draft.upstream_peer.workload.to_string(), draft.upstream_peer.namespace.to_string())
+    }
+
+    #[test]
+    fn a_peer_is_read_in_each_form_that_istio_gave_it() {
+        let expected = ("app-b".to_owned(), "shop".to_owned());
+        let new = object(&[("workload", "app-b"), ("namespace", "shop"), ("cluster", "Kubernetes")]);
+        assert_eq!(peer_of("upstream_peer", "type.googleapis.com/google.protobuf.Struct", &new), expected);
+        let old = object(&[("WORKLOAD_NAME", "app-b"), ("NAMESPACE", "shop")]);
+        let wrapped = field(1, &old);
+        assert_eq!(
+            peer_of("wasm.upstream_peer", "type.googleapis.com/google.protobuf.BytesValue", &wrapped),
+            expected
+        );
+        let flatbuffer = field(1, &[0x1c, 0, 0, 0, 0x16, 0, 0x24, 0xff]);
+        let unknown =
+            peer_of("wasm.upstream_peer", "type.googleapis.com/google.protobuf.BytesValue", &flatbuffer);
+        assert_eq!(unknown, (String::new(), String::new()));
+    }
+}
