@@ -1,6 +1,17 @@
 //! The `throughline` binary: arguments, subcommand, exit code.
 
+mod accept;
+mod api;
 mod cli;
+mod config;
+mod ingest;
+mod link;
+mod metrics;
+mod render;
+mod service;
+mod ship;
+mod shutdown;
+mod telemetry;
 
 use std::process::ExitCode;
 

@@ -45,24 +45,30 @@ pub(super) fn of(format: Format, head: &[u8]) -> anyhow::Result<Kind> {
             _ if is_one_message(head) => Kind::OtlpMessage,
             _ => Kind::OtlpFrames,
         },
+        Format::Auto if is_one_message(head) && is_binary(head) => Kind::OtlpMessage,
         Format::Auto => match sniff::family(head) {
             Some(Family::Fastly) => Kind::Fastly,
             Some(Family::EnvoyLines) => Kind::Envoy,
             Some(Family::AlsDelimited) => Kind::Als,
             Some(Family::OtlpJson) => Kind::OtlpJson,
             Some(Family::OtlpProtobufDelimited) => Kind::OtlpFrames,
-            None if is_one_message(head) => Kind::OtlpMessage,
             None => bail!("nothing in it tells what it holds: say so with --format"),
         },
     })
 }
 
 /// Whether an ExportLogsServiceRequest begins here without a length before it: field 1, whose content begins with
-/// field 1 (resource) or 2 (scope logs) again. Text that begins with a blank line is no such thing: it goes on with text.
+/// field 1 (resource) or 2 (scope logs) again. Text that begins
+/// with blank lines may look so, too, but for [`is_binary`].
 fn is_one_message(head: &[u8]) -> bool {
     let Some((0x0a, rest)) = head.split_first().map(|(first, rest)| (*first, rest)) else { return false };
     let length_bytes = rest.iter().take(5).take_while(|&&byte| byte >= 0x80).count() + 1;
     matches!(rest.get(length_bytes), Some(0x0a | 0x12)) && rest.get(length_bytes + 1).is_some()
+}
+
+/// Whether control characters stand in the beginning that no text has.
+fn is_binary(head: &[u8]) -> bool {
+    head.iter().take(256).any(|byte| matches!(byte, 0..=8 | 0x0e..=0x1a))
 }
 
 impl Kind {
@@ -128,6 +134,35 @@ mod tests {
         // The beginnings of the captures: one frame of a file, and a message alone.
         assert_eq!(of(b"\xa3\x6e\x0a\xa0\x6e\x0a\xdc\x01"), Kind::OtlpFrames);
         assert_eq!(of(b"\x0a\xda\x64\x0a\xdc\x01\x0a\x16"), Kind::OtlpMessage);
+    }
+
+    #[test]
+    fn text_after_blank_lines_is_no_message() {
+        let found = of(Format::Auto, b"\n{\n\"timestamp\":\"x\"}").unwrap();
+        assert_eq!(found, Kind::Fastly);
+    }
+
+    #[test]
+    fn every_capture_is_told_by_its_content() {
+        let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/envoy");
+        let mut told = 0;
+        for (folder, suffix, expected) in [
+            ("file", ".text.log", Kind::Envoy),
+            ("file", ".json.log", Kind::Envoy),
+            ("als", ".binpb", Kind::Als),
+            ("otlp", ".binpb", Kind::OtlpFrames),
+            ("otlp", ".bin", Kind::OtlpMessage),
+        ] {
+            for entry in std::fs::read_dir(data.join(folder)).unwrap() {
+                let path = entry.unwrap().path();
+                if path.to_str().is_some_and(|name| name.ends_with(suffix)) {
+                    let head = std::fs::read(&path).unwrap();
+                    assert_eq!(of(Format::Auto, &head).unwrap(), expected, "{}", path.display());
+                    told += 1;
+                }
+            }
+        }
+        assert_eq!(told, 3 + 3 + 6 + 2 + 5);
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod stats;
 pub use events::{Columns, EventRow, MAX_EVENTS};
 pub use ids::{IdRow, MAX_ID_ROWS};
 pub use rejects::RejectFilter;
-pub use search::{Cursor, SearchFilter, TAIL_LIMIT};
+pub use search::{Cursor, SearchFilter, SearchOrder};
 pub use shipped::{Mark, ShippedRow};
 pub use sources::SourceRow;
 pub use stats::TableStats;

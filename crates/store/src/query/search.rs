@@ -7,10 +7,17 @@ use crate::client::Store;
 use crate::error::StoreError;
 use crate::locator::{BUCKET_S, bucket_s};
 
-/// Most events of one answer of [`Store::tail`].
-pub const TAIL_LIMIT: usize = 1_000;
+/// Which end of the order of receipt comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SearchOrder {
+    /// What came last first: a search.
+    #[default]
+    Newest,
+    /// What came first first: a tail that goes on where it was.
+    Oldest,
+}
 
-/// Where a page ended: order is receipt, start, event key, all descending.
+/// Where a page ended: the order is receipt, start, event key, in either direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     /// `received_ns` of the last event.
@@ -35,6 +42,8 @@ pub struct SearchFilter {
     pub from_ns: Option<i64>,
     /// Greatest start, unix nanoseconds, exclusive.
     pub to_ns: Option<i64>,
+    /// Status.
+    pub status: Option<u16>,
     /// First digit of the status; 0 for none sent.
     pub status_class: Option<u8>,
     /// Where the request was seen.
@@ -65,7 +74,9 @@ pub struct SearchFilter {
     pub least_duration_ns: Option<u64>,
     /// Most events to return, at most [`MAX_EVENTS`]; 0 for 100.
     pub limit: usize,
-    /// Where the page before ended.
+    /// Which end comes first.
+    pub order: SearchOrder,
+    /// Where the page before ended, in the same order.
     pub before: Option<Cursor>,
 }
 
@@ -90,6 +101,7 @@ impl SearchFilter {
             "to",
             self.to_ns.map(|at| at.to_string()),
         );
+        add("status = {status:UInt16}", "status", self.status.map(|status| status.to_string()));
         add("intDiv(status, 100) = {class:UInt8}", "class", self.status_class.map(|class| class.to_string()));
         add("hop = {hop:String}", "hop", self.hop.map(|hop| hop.name().into()));
         add("direction = {direction:String}", "direction", self.direction.map(|it| it.name().into()));
@@ -123,26 +135,49 @@ impl SearchFilter {
 /// How far clocks may run ahead of ours for `from` to leave out older receipts, in seconds.
 const CLOCK_AHEAD_S: u32 = 86_400;
 
+/// The windows of receipt to read, as first and last bucket, from where the order begins (or `place_s`, where the page
+/// before ended) to its other end; each six times as wide as the one before.
+fn windows(order: SearchOrder, place_s: Option<u32>, oldest_s: u32, newest_s: u32) -> Vec<(u32, u32)> {
+    let (mut first_s, mut last_s) = match order {
+        SearchOrder::Newest => (oldest_s, place_s.map_or(newest_s, |place| place.min(newest_s))),
+        SearchOrder::Oldest => (place_s.map_or(oldest_s, |place| place.max(oldest_s)), newest_s),
+    };
+    let mut windows = Vec::new();
+    let mut reach_s = 0;
+    while first_s <= last_s {
+        let window = match order {
+            SearchOrder::Newest => (last_s.saturating_sub(reach_s).max(first_s), last_s),
+            SearchOrder::Oldest => (first_s, first_s.saturating_add(reach_s).min(last_s)),
+        };
+        windows.push(window);
+        match (order, window.0.checked_sub(BUCKET_S), window.1.checked_add(BUCKET_S)) {
+            (SearchOrder::Newest, Some(next), _) => last_s = next,
+            (SearchOrder::Oldest, _, Some(next)) => first_s = next,
+            _ => break,
+        }
+        reach_s = (reach_s + BUCKET_S).saturating_mul(6) - BUCKET_S;
+    }
+    windows
+}
+
 impl Store {
-    /// Events that fit `filter`, newest receipt first, each once.
+    /// Events that fit `filter`, in the order of receipt that it asks for, each once.
     ///
-    /// Looks back in windows of receipt that grow from ten minutes to the whole retention, and stops when the page is
-    /// full: a page of recent events reads recent data only, whatever the retention.
+    /// Reads windows of receipt that grow from ten minutes to the whole retention, and stops when the page is full: a
+    /// page of recent events, or of a tail, reads recent data only.
     pub async fn search(&self, tenant: &str, filter: &SearchFilter) -> Result<Vec<EventRow>, StoreError> {
         let Some((oldest_s, newest_s)) = self.received_range(tenant).await? else { return Ok(Vec::new()) };
         let oldest_s = filter
             .from_ns
             .map_or(oldest_s, |from| bucket_s(from).saturating_sub(CLOCK_AHEAD_S).max(oldest_s));
-        let mut end_s = filter.before.map_or(newest_s, |cursor| bucket_s(cursor.received_ns).min(newest_s));
-        let mut width_s = BUCKET_S;
         let mut found: Vec<EventRow> = Vec::new();
-        while end_s >= oldest_s && found.len() < filter.limit() {
-            let start_s = end_s.saturating_sub(width_s - BUCKET_S).max(oldest_s);
+        let place_s = filter.before.map(|cursor| bucket_s(cursor.received_ns));
+        for (first_s, last_s) in windows(filter.order, place_s, oldest_s, newest_s) {
             let rest = filter.limit() - found.len();
-            found.extend(self.search_window(tenant, filter, start_s, end_s, rest).await?);
-            let Some(next) = start_s.checked_sub(BUCKET_S) else { break };
-            end_s = next;
-            width_s = width_s.saturating_mul(6);
+            found.extend(self.search_window(tenant, filter, first_s, last_s, rest).await?);
+            if found.len() >= filter.limit() {
+                break;
+            }
         }
         Ok(found)
     }
@@ -165,15 +200,20 @@ impl Store {
             sql.push_str(" AND ");
             sql.push_str(condition);
         }
+        let (beyond, direction) = match filter.order {
+            SearchOrder::Newest => ("<", "DESC"),
+            SearchOrder::Oldest => (">", "ASC"),
+        };
         if filter.before.is_some() {
-            sql.push_str(
-                " AND (received_ns, start_ns, event_key) < (fromUnixTimestamp64Nano({received:Int64}, 'UTC'), \
-                 fromUnixTimestamp64Nano({start:Int64}, 'UTC'), {key:UInt64})",
-            );
+            sql.push_str(&format!(
+                " AND (received_ns, start_ns, event_key) {beyond} (fromUnixTimestamp64Nano({{received:Int64}}, 'UTC'), \
+                 fromUnixTimestamp64Nano({{start:Int64}}, 'UTC'), {{key:UInt64}})"
+            ));
         }
-        sql.push_str(
-            " ORDER BY received_ns DESC, start_ns DESC, event_key DESC LIMIT 1 BY event_key LIMIT {limit:UInt32}",
-        );
+        sql.push_str(&format!(
+            " ORDER BY received_ns {direction}, start_ns {direction}, event_key {direction} \
+             LIMIT 1 BY event_key LIMIT {{limit:UInt32}}"
+        ));
         let mut query = self
             .read(&sql)
             .param("tenant", tenant)
@@ -192,22 +232,6 @@ impl Store {
         rows(query, Columns::Waterfall, "search events").await
     }
 
-    /// The events received after `after_ns`, oldest first, at most [`TAIL_LIMIT`].
-    pub async fn tail(&self, tenant: &str, after_ns: i64) -> Result<Vec<EventRow>, StoreError> {
-        let sql = format!(
-            "SELECT {} FROM events WHERE tenant = {{tenant:String}} AND bucket >= toDateTime({{first:UInt32}}, 'UTC') \
-             AND received_ns > fromUnixTimestamp64Nano({{after:Int64}}, 'UTC') \
-             ORDER BY received_ns, start_ns, event_key LIMIT 1 BY event_key LIMIT {TAIL_LIMIT}",
-            Columns::Waterfall.sql()
-        );
-        let query = self
-            .read(&sql)
-            .param("tenant", tenant)
-            .param("first", bucket_s(after_ns))
-            .param("after", after_ns);
-        rows(query, Columns::Waterfall, "follow events").await
-    }
-
     /// First and last bucket of receipt of a tenant; `None` without events. Reads the sparse index only.
     async fn received_range(&self, tenant: &str) -> Result<Option<(u32, u32)>, StoreError> {
         let (first, last): (u32, u32) = self
@@ -217,5 +241,22 @@ impl Store {
             .await
             .map_err(crate::client::failed("find the range of receipt"))?;
         Ok((last > 0).then_some((first, last)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_meet_without_gap_or_overlap_in_both_orders() {
+        for (order, place) in [(SearchOrder::Newest, None), (SearchOrder::Oldest, None), (SearchOrder::Oldest, Some(6_000))] {
+            let mut windows = windows(order, place, 1_200, 60_000);
+            assert_eq!(windows[0].0, windows[0].1, "the first window is one bucket");
+            windows.sort_unstable();
+            assert_eq!((windows[0].0, windows[windows.len() - 1].1), (place.unwrap_or(1_200), 60_000));
+            assert!(windows.windows(2).all(|pair| pair[0].1 + BUCKET_S == pair[1].0), "{windows:?}");
+        }
+        assert!(windows(SearchOrder::Newest, Some(600), 1_200, 60_000).is_empty());
     }
 }

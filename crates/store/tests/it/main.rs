@@ -1,0 +1,9 @@
+//! The store against the real engine, never skipped: one engine for all tests, a database for each.
+//!
+//! To add a test: put it beside those of its subject, and start with `support::store().await`.
+
+mod exactly_once;
+mod lookup;
+mod schema;
+mod support;
+mod wire;

@@ -1,0 +1,100 @@
+//! The query API: `/api/v1`, health, metrics. Reads the store; knows no SQL.
+
+pub(crate) mod answer;
+mod events;
+mod health;
+mod openapi;
+mod problem;
+mod rejects;
+mod sources;
+mod traces;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::routing::get;
+use store::{Store, StoreError};
+use tokio::sync::watch;
+
+pub(crate) use health::Readiness;
+pub(crate) use problem::Problem;
+
+use crate::config::{Reader, Settings};
+use crate::ingest::auth::bearer;
+use crate::metrics::Metrics;
+
+/// What every query handler needs; clones share it.
+#[derive(Clone)]
+pub(crate) struct Api {
+    store: watch::Receiver<Option<Store>>,
+    readers: Arc<[Reader]>,
+    /// Whom a request without a token asks for; `None` where a token is needed.
+    open_tenant: Option<Arc<str>>,
+    answer_rows: usize,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+}
+
+impl Api {
+    pub(crate) fn new(
+        settings: &Settings,
+        store: watch::Receiver<Option<Store>>,
+        metrics: Arc<Metrics>,
+        readiness: Readiness,
+    ) -> Self {
+        let open = settings.readers.is_empty() && (settings.http.address.ip().is_loopback() || settings.insecure);
+        Self {
+            store,
+            readers: settings.readers.clone().into(),
+            open_tenant: open.then(|| crate::config::DEFAULT_TENANT.into()),
+            answer_rows: settings.limits.answer_rows,
+            metrics,
+            readiness,
+        }
+    }
+
+    /// Whose records a request may see.
+    fn tenant(&self, headers: &HeaderMap) -> Result<Arc<str>, Problem> {
+        if let Some(tenant) = &self.open_tenant {
+            return Ok(Arc::clone(tenant));
+        }
+        let presented = headers.get(AUTHORIZATION).map(|value| bearer(value.as_bytes())).unwrap_or_default();
+        self.readers.iter().find(|reader| reader.token.admits(presented)).map(|reader| reader.tenant.as_str().into()).ok_or_else(
+            || Problem::unauthorized("send `Authorization: Bearer TOKEN` with the token of a configured [[reader]]"),
+        )
+    }
+
+    /// The store as it is reachable now.
+    fn store(&self) -> Result<Store, Problem> {
+        self.store.borrow().clone().ok_or_else(|| Problem::unavailable("the engine is restarting; try again in a second"))
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        // The inside of the store is for the log; the client learns whether to try again.
+        tracing::warn!(%error, "a query failed");
+        if error.retryable() {
+            Self::unavailable("the store is busy or away; try again")
+        } else {
+            Self::unavailable("the store cannot answer; the service's log says why")
+        }
+    }
+}
+
+/// Every route of this room.
+pub(crate) fn routes(api: Api) -> Router {
+    Router::new()
+        .route("/api/v1/traces/{id}", get(traces::trace))
+        .route("/api/v1/events", get(events::events))
+        .route("/api/v1/rejects", get(rejects::rejects))
+        .route("/api/v1/sources", get(sources::sources))
+        .route("/api/v1/openapi.json", get(openapi::document))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .fallback(|| async { Problem::not_found("no such path; /api/v1/openapi.json lists them") })
+        .with_state(api)
+}

@@ -1,0 +1,62 @@
+//! `GET /api/v1/sources`: what each input brought lately.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use serde::Serialize;
+
+use super::answer::time_text;
+use super::{Api, Problem};
+
+/// Every input that brought anything in the last seven days.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct SourcesAnswer {
+    sources: Vec<SourceAnswer>,
+}
+
+/// One input.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct SourceAnswer {
+    /// Its configured name.
+    source: String,
+    /// First receipt in the window, RFC 3339.
+    first_received: String,
+    /// Last receipt, RFC 3339.
+    last_received: String,
+    /// Events; a redelivered one counts twice.
+    events: u64,
+    /// Rejects by reason, most first.
+    rejects: Vec<ReasonCount>,
+}
+
+/// How many rejects had a reason.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct ReasonCount {
+    reason: String,
+    count: u64,
+}
+
+/// Inputs with their counts over the last seven days.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sources",
+    responses(
+        (status = 200, description = "Inputs by name", body = SourcesAnswer),
+        (status = 503, description = "The store cannot answer now", body = Problem),
+    )
+)]
+pub(super) async fn sources(State(api): State<Api>, headers: HeaderMap) -> Result<Json<SourcesAnswer>, Problem> {
+    let tenant = api.tenant(&headers)?;
+    let rows = api.store()?.sources(&tenant).await?;
+    let sources = rows
+        .into_iter()
+        .map(|row| SourceAnswer {
+            source: row.source,
+            first_received: time_text(row.first_received_ns),
+            last_received: time_text(row.last_received_ns),
+            events: row.events,
+            rejects: row.rejects.into_iter().map(|(reason, count)| ReasonCount { reason, count }).collect(),
+        })
+        .collect();
+    Ok(Json(SourcesAnswer { sources }))
+}

@@ -1,0 +1,282 @@
+//! `[[source]]` and `[[reader]]`: who may send, as what, and who may ask.
+
+use std::path::PathBuf;
+
+use event::{Direction, Hop};
+use serde::Deserialize;
+
+use super::{ConfigError, Origin, keys};
+
+/// A token; never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    /// Whether a presented token is this one, in time that does not depend on where they differ.
+    pub(crate) fn admits(&self, presented: &[u8]) -> bool {
+        let own = self.0.as_bytes();
+        let differing = own.iter().zip(presented).fold(0u8, |sum, (a, b)| sum | (a ^ b));
+        own.len() == presented.len() && differing == 0
+    }
+
+    /// The text, for whoever must send it on.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Secret(…)")
+    }
+}
+
+/// What a source speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SourceKind {
+    /// Fastly's HTTPS log streaming.
+    Fastly,
+    /// Envoy lines over HTTP.
+    Envoy,
+    /// Envoy's gRPC access log service.
+    Als,
+    /// OTLP logs over gRPC or HTTP.
+    Otlp,
+    /// Files that are followed.
+    File,
+}
+
+impl SourceKind {
+    /// The word used in configuration, and the name of the source that stands in where none is configured.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Fastly => "fastly",
+            Self::Envoy => "envoy",
+            Self::Als => "als",
+            Self::Otlp => "otlp",
+            Self::File => "file",
+        }
+    }
+}
+
+/// One configured input, validated.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    /// Unique name; column `source`.
+    pub(crate) name: String,
+    /// What it speaks.
+    pub(crate) kind: SourceKind,
+    /// Whose its records are.
+    pub(crate) tenant: String,
+    /// What a sender must present; `None` only on loopback.
+    pub(crate) token: Option<Secret>,
+    /// The header that carries the token, lower case; `Bearer ` before it is taken off.
+    pub(crate) header: String,
+    /// Fastly preset that overrides detection; empty to detect.
+    pub(crate) preset: String,
+    /// Globs of followed files.
+    pub(crate) paths: Vec<String>,
+    /// What is known of every record.
+    pub(crate) origin: decode::Origin,
+}
+
+impl Source {
+    /// The source of a kind where none is configured: open, default tenant.
+    pub(crate) fn open(kind: SourceKind, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            tenant: DEFAULT_TENANT.to_owned(),
+            token: None,
+            header: DEFAULT_HEADER.to_owned(),
+            preset: String::new(),
+            paths: Vec::new(),
+            origin: decode::Origin::default(),
+        }
+    }
+}
+
+/// Someone who may ask the query API.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader {
+    /// Whose records they see.
+    pub(crate) tenant: String,
+    /// What they present as `Authorization: Bearer`.
+    pub(crate) token: Secret,
+}
+
+/// Tenant where the configuration names none.
+pub(crate) const DEFAULT_TENANT: &str = "default";
+/// Fastly's one custom header may be any; this is the one that our snippets set.
+const DEFAULT_HEADER: &str = "authorization";
+/// Names become column values and metric labels; both want them short.
+const MAX_NAME_BYTES: usize = 64;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenSource {
+    name: String,
+    kind: SourceKind,
+    #[serde(default)]
+    tenant: Option<String>,
+    #[serde(default)]
+    token: Option<String>,
+    #[serde(default)]
+    token_file: Option<PathBuf>,
+    #[serde(default)]
+    header: Option<String>,
+    #[serde(default)]
+    preset: String,
+    #[serde(default)]
+    paths: Vec<String>,
+    #[serde(default)]
+    hop: String,
+    #[serde(default)]
+    direction: String,
+    #[serde(default)]
+    node: String,
+    #[serde(default)]
+    pod: String,
+    #[serde(default)]
+    namespace: String,
+    #[serde(default)]
+    workload: String,
+    #[serde(default)]
+    mesh_cluster: String,
+    /// Envoy format string of this source's lines.
+    #[serde(default)]
+    format: String,
+}
+
+/// Members of a `[[source]]`, for the hint at a mistyped one.
+const SOURCE_KEYS: &[&str] = &[
+    "name", "kind", "tenant", "token", "token_file", "header", "preset", "paths", "hop", "direction", "node", "pod",
+    "namespace", "workload", "mesh_cluster", "format",
+];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenReader {
+    name: String,
+    #[serde(default)]
+    tenant: Option<String>,
+    #[serde(default)]
+    token: Option<String>,
+    #[serde(default)]
+    token_file: Option<PathBuf>,
+}
+
+/// Validates the `[[source]]` tables; the second result is their Envoy format strings.
+pub(super) fn sources(written: &[toml::Table], origin: &Origin) -> Result<(Vec<Source>, Vec<String>), ConfigError> {
+    let mut sources: Vec<Source> = Vec::new();
+    let mut formats = Vec::new();
+    for table in written {
+        check_members(table, "source", SOURCE_KEYS, origin)?;
+        let source: WrittenSource = table.clone().try_into().map_err(|cause: toml::de::Error| wrong(origin, cause.message()))?;
+        let name = checked_name(source.name, origin)?;
+        if sources.iter().any(|other| other.name == name) {
+            return Err(wrong(origin, &format!("two sources are called `{name}`: names must differ")));
+        }
+        if (source.kind == SourceKind::File) == source.paths.is_empty() {
+            return Err(wrong(origin, &format!("source `{name}`: `paths` goes with kind = \"file\", and it needs them")));
+        }
+        let word = |what: &str, text: &str| wrong(origin, &format!("source `{name}`: `{text}` is not a {what}"));
+        let hop = known(&source.hop, Hop::from_name).ok_or_else(|| word("hop", &source.hop))?;
+        let direction = known(&source.direction, Direction::from_name).ok_or_else(|| word("direction", &source.direction))?;
+        if !source.format.is_empty() {
+            formats.push(source.format);
+        }
+        sources.push(Source {
+            kind: source.kind,
+            tenant: source.tenant.unwrap_or_else(|| DEFAULT_TENANT.to_owned()),
+            token: token(source.token, source.token_file, &name, origin)?,
+            header: source.header.unwrap_or_else(|| DEFAULT_HEADER.to_owned()).to_ascii_lowercase(),
+            preset: source.preset,
+            paths: source.paths,
+            origin: decode::Origin {
+                hop,
+                direction,
+                node: source.node,
+                pod: source.pod,
+                namespace: source.namespace,
+                workload: source.workload,
+                mesh_cluster: source.mesh_cluster,
+            },
+            name,
+        });
+    }
+    Ok((sources, formats))
+}
+
+/// Validates the `[[reader]]` tables.
+pub(super) fn readers(written: &[toml::Table], origin: &Origin) -> Result<Vec<Reader>, ConfigError> {
+    written
+        .iter()
+        .map(|table| {
+            check_members(table, "reader", &["name", "tenant", "token", "token_file"], origin)?;
+            let reader: WrittenReader =
+                table.clone().try_into().map_err(|cause: toml::de::Error| wrong(origin, cause.message()))?;
+            let name = checked_name(reader.name, origin)?;
+            let token = token(reader.token, reader.token_file, &name, origin)?
+                .ok_or_else(|| wrong(origin, &format!("reader `{name}` needs `token` or `token_file`")))?;
+            Ok(Reader { tenant: reader.tenant.unwrap_or_else(|| DEFAULT_TENANT.to_owned()), token })
+        })
+        .collect()
+}
+
+fn known<T: Default>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    if text.is_empty() { Some(T::default()) } else { parse(text) }
+}
+
+fn wrong(origin: &Origin, reason: &str) -> ConfigError {
+    ConfigError::Source { origin: origin.clone(), reason: reason.to_owned() }
+}
+
+fn check_members(table: &toml::Table, what: &str, members: &[&str], origin: &Origin) -> Result<(), ConfigError> {
+    match table.keys().find(|key| !members.contains(&key.as_str())) {
+        None => Ok(()),
+        Some(key) => Err(ConfigError::Unknown {
+            origin: origin.clone(),
+            key: format!("{what}.{key}"),
+            nearest: keys::nearest(key, members.iter().map(|&member| member.to_owned())),
+        }),
+    }
+}
+
+fn checked_name(name: String, origin: &Origin) -> Result<String, ConfigError> {
+    let fits = !name.is_empty()
+        && name.len() <= MAX_NAME_BYTES
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    if fits {
+        return Ok(name);
+    }
+    Err(wrong(origin, &format!("name {name:?} must be 1 to {MAX_NAME_BYTES} letters, digits, `-`, `_` or `.`")))
+}
+
+fn token(
+    token: Option<String>,
+    file: Option<PathBuf>,
+    name: &str,
+    origin: &Origin,
+) -> Result<Option<Secret>, ConfigError> {
+    let text = match (token, file) {
+        (Some(_), Some(_)) => return Err(wrong(origin, &format!("`{name}` has both `token` and `token_file`: keep one"))),
+        (Some(text), None) => text,
+        (None, Some(path)) => std::fs::read_to_string(&path)
+            .map_err(|cause| ConfigError::Read { path, cause })?
+            .trim()
+            .to_owned(),
+        (None, None) => return Ok(None),
+    };
+    if text.len() < 16 {
+        return Err(wrong(origin, &format!("the token of `{name}` is shorter than 16 characters: anyone could guess it")));
+    }
+    Ok(Some(Secret(text)))
+}

@@ -1,0 +1,52 @@
+//! A request body, whole, unpacked, within its caps and within the byte budget.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, header};
+use bytes::{Bytes, BytesMut};
+use decode::compression::decompress;
+use futures_util::StreamExt as _;
+
+use super::Intake;
+use crate::accept::Hold;
+use crate::api::Problem;
+
+/// A body as the decoder wants it, with the budget it holds.
+pub(crate) struct Unpacked {
+    pub(crate) bytes: Bytes,
+    pub(crate) hold: Hold,
+}
+
+/// Reads and unpacks a body. Every failure is answered as a problem that says whose fault it is.
+pub(crate) async fn read(intake: &Intake, headers: &HeaderMap, body: Body) -> Result<Unpacked, Problem> {
+    let cap = intake.limits.body_bytes;
+    let too_large = || Problem::too_large(&format!("the body is larger than {cap} bytes (`limits.body`): send smaller batches"));
+    let claimed = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if claimed.is_some_and(|claimed| claimed > cap) {
+        return Err(too_large());
+    }
+    let mut hold = intake.acceptor.gate().hold();
+    let mut packed = BytesMut::new();
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Problem::bad_request("the connection broke in the middle of the body"))?;
+        if packed.len() + chunk.len() > cap {
+            return Err(too_large());
+        }
+        hold.grow(chunk.len()).map_err(|refusal| Problem::from(&refusal))?;
+        packed.extend_from_slice(&chunk);
+    }
+    unpack(intake, headers, packed.freeze(), hold).await
+}
+
+async fn unpack(intake: &Intake, headers: &HeaderMap, packed: Bytes, mut hold: Hold) -> Result<Unpacked, Problem> {
+    let encoding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (cap, packed_length) = (intake.limits.unpacked_bytes, packed.len());
+    // Off the runtime: a body may unpack to hundreds of megabytes.
+    let unpacked = tokio::task::spawn_blocking(move || decompress(packed, encoding.as_deref(), cap))
+        .await
+        .map_err(|_| Problem::from(&crate::accept::Refusal::Stopped))?
+        .map_err(|error| Problem::bad_request(&format!("cannot unpack the body: {error}")))?;
+    // The packed bytes are gone; what is unpacked, and as much again once encoded, is held instead.
+    hold.grow((2 * unpacked.len()).saturating_sub(packed_length)).map_err(|refusal| Problem::from(&refusal))?;
+    Ok(Unpacked { bytes: unpacked, hold })
+}

@@ -1,0 +1,40 @@
+//! Envoy's lines over HTTP: Istio's JSON and TEXT, custom formats, with or without a container runtime's wrapping.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+
+use super::{Intake, answer, body};
+use crate::config::SourceKind;
+
+/// `POST` and `PUT /v1/envoy[/{source}]`.
+pub(crate) fn routes() -> Router<Intake> {
+    let unnamed = |intake: State<Intake>, headers: HeaderMap, body: Body| receive(intake, None, headers, body);
+    let named = |intake: State<Intake>, Path(source): Path<String>, headers: HeaderMap, body: Body| {
+        receive(intake, Some(source), headers, body)
+    };
+    Router::new()
+        .route("/v1/envoy", post(unnamed).put(unnamed))
+        .route("/v1/envoy/{source}", post(named).put(named))
+}
+
+async fn receive(State(intake): State<Intake>, name: Option<String>, headers: HeaderMap, body: Body) -> Response {
+    let source = match intake.sources.admit(SourceKind::Envoy, name.as_deref(), &headers) {
+        Ok(source) => source,
+        Err(problem) => return problem.into_response(),
+    };
+    let unpacked = match body::read(&intake, &headers, body).await {
+        Ok(unpacked) => unpacked,
+        Err(problem) => return problem.into_response(),
+    };
+    let outcome = intake
+        .acceptor
+        .accept(&source, unpacked.hold, move |delivery, rules, sink| {
+            decode::envoy::decode_lines(&unpacked.bytes, delivery, rules, sink);
+        })
+        .await;
+    answer(outcome)
+}

@@ -1,0 +1,126 @@
+//! OTLP logs: `/v1/logs` over HTTP (protobuf and JSON) and the gRPC service, with partial success as the
+//! specification has it.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use bytes::Bytes;
+use prost::Message as _;
+use serde_json::json;
+
+use super::{Intake, body, grpc};
+use crate::accept::{Hold, Receipt, Refusal};
+use crate::api::Problem;
+use crate::config::SourceKind;
+
+const GRPC_PATH: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
+
+/// ExportLogsServiceResponse.
+#[derive(Clone, PartialEq, prost::Message)]
+struct ExportResponse {
+    #[prost(message, optional, tag = "1")]
+    partial_success: Option<PartialSuccess>,
+}
+
+/// ExportLogsPartialSuccess.
+#[derive(Clone, PartialEq, prost::Message)]
+struct PartialSuccess {
+    #[prost(int64, tag = "1")]
+    rejected_log_records: i64,
+    #[prost(string, tag = "2")]
+    error_message: String,
+}
+
+impl ExportResponse {
+    fn of(receipt: &Receipt) -> Self {
+        let partial_success = (receipt.rejected > 0).then(|| PartialSuccess {
+            rejected_log_records: i64::try_from(receipt.rejected).unwrap_or(i64::MAX),
+            error_message: receipt.first.first().map(|line| line.detail.clone()).unwrap_or_default(),
+        });
+        Self { partial_success }
+    }
+}
+
+/// `POST /v1/logs`.
+pub(crate) fn http_routes() -> Router<Intake> {
+    Router::new().route("/v1/logs", post(receive_http))
+}
+
+/// The one method of the gRPC service.
+pub(crate) fn grpc_routes() -> Router<Intake> {
+    Router::new().route(GRPC_PATH, post(receive_grpc))
+}
+
+async fn receive_http(State(intake): State<Intake>, headers: HeaderMap, body: Body) -> Response {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let json = match content_type.split(';').next().unwrap_or_default().trim() {
+        "application/json" => true,
+        "application/x-protobuf" | "application/protobuf" => false,
+        other => {
+            let detail = format!("content type {other:?} is not OTLP: send application/x-protobuf or application/json");
+            return Problem::unsupported_media(&detail).into_response();
+        }
+    };
+    let unpacked = match body::read(&intake, &headers, body).await {
+        Ok(unpacked) => unpacked,
+        Err(problem) => return problem.into_response(),
+    };
+    match accept(&intake, &headers, unpacked.bytes, unpacked.hold, json).await {
+        Err(problem) => problem.into_response(),
+        Ok(receipt) if json => {
+            let response = match ExportResponse::of(&receipt).partial_success {
+                None => json!({}),
+                Some(partial) => json!({"partialSuccess": {
+                    "rejectedLogRecords": partial.rejected_log_records.to_string(),
+                    "errorMessage": partial.error_message,
+                }}),
+            };
+            axum::Json(response).into_response()
+        }
+        Ok(receipt) => {
+            ([(header::CONTENT_TYPE, PROTOBUF)], ExportResponse::of(&receipt).encode_to_vec()).into_response()
+        }
+    }
+}
+
+async fn receive_grpc(State(intake): State<Intake>, request: Request) -> Response {
+    let mut server = grpc::server(intake.limits.grpc_message_bytes);
+    let service = tower::service_fn(move |request: tonic::Request<Bytes>| {
+        let intake = intake.clone();
+        async move {
+            let (metadata, _, message) = request.into_parts();
+            let mut hold = intake.acceptor.gate().hold();
+            hold.grow(2 * message.len()).map_err(|refusal: Refusal| grpc::status(&refusal))?;
+            let receipt = accept(&intake, &metadata.into_headers(), message, hold, false)
+                .await
+                .map_err(|problem| grpc::status_of(&problem))?;
+            Ok(tonic::Response::new(Bytes::from(ExportResponse::of(&receipt).encode_to_vec())))
+        }
+    });
+    grpc::answer(server.unary(service, request).await)
+}
+
+async fn accept(
+    intake: &Intake,
+    headers: &HeaderMap,
+    message: Bytes,
+    hold: Hold,
+    json: bool,
+) -> Result<Receipt, Problem> {
+    let source = intake.sources.admit(SourceKind::Otlp, None, headers)?;
+    intake
+        .acceptor
+        .accept(&source, hold, move |delivery, rules, sink| {
+            if json {
+                decode::otlp::decode_json(&message, delivery, rules, sink);
+            } else {
+                decode::otlp::decode_protobuf(&message, delivery, rules, sink);
+            }
+        })
+        .await
+        .map_err(|refusal| Problem::from(&refusal))
+}

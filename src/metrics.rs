@@ -1,0 +1,128 @@
+//! What the service counts of itself, for `/metrics`. Labels come from configuration or closed vocabularies only, so
+//! their number is bounded. Counted per delivery or segment, never per event.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::accept::{Receipt, Refusal};
+use crate::config::Source;
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfSource {
+    tenant: String,
+    source: String,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Rejected {
+    tenant: String,
+    source: String,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Refused {
+    tenant: String,
+    source: String,
+    cause: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+/// Counters and gauges of one instance.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    deliveries: Family<OfSource, Counter>,
+    events: Family<OfSource, Counter>,
+    rejects: Family<Rejected, Counter>,
+    refused: Family<Refused, Counter>,
+    segments: Family<Outcome, Counter>,
+    shipped_events: Counter,
+    engine_restarts: Counter,
+    spool_used: Gauge,
+    spool_max: Gauge,
+    spool_oldest: Gauge<f64, AtomicU64>,
+    spool_waiting: Gauge,
+}
+
+impl Metrics {
+    /// Counts one delivery by its outcome.
+    pub(crate) fn delivered(&self, source: &Source, outcome: &Result<Receipt, Refusal>) {
+        let (tenant, name) = (source.tenant.clone(), source.name.clone());
+        match outcome {
+            Ok(receipt) => {
+                let labels = OfSource { tenant, source: name };
+                self.deliveries.get_or_create(&labels).inc();
+                self.events.get_or_create(&labels).inc_by(receipt.accepted);
+                for (&reason, &count) in &receipt.by_reason {
+                    let OfSource { tenant, source } = labels.clone();
+                    self.rejects.get_or_create(&Rejected { tenant, source, reason }).inc_by(count);
+                }
+            }
+            Err(refusal) => {
+                let labels = Refused { tenant, source: name, cause: refusal.cause() };
+                self.refused.get_or_create(&labels).inc();
+            }
+        }
+    }
+
+    /// Counts one segment that is in the store and deleted.
+    pub(crate) fn shipped(&self, events: u64) {
+        self.segments.get_or_create(&Outcome { outcome: "shipped" }).inc();
+        self.shipped_events.inc_by(events);
+    }
+
+    /// Counts one try at a segment that failed and will be repeated.
+    pub(crate) fn ship_failed(&self) {
+        self.segments.get_or_create(&Outcome { outcome: "retried" }).inc();
+    }
+
+    /// Counts one segment that could not be read and was set aside.
+    pub(crate) fn set_aside(&self) {
+        self.segments.get_or_create(&Outcome { outcome: "set_aside" }).inc();
+    }
+
+    /// Counts one start of the engine after the first.
+    pub(crate) fn engine_restarted(&self) {
+        self.engine_restarts.inc();
+    }
+
+    /// The exposition text of all of it, with the spool as it stands now.
+    pub(crate) fn text(&self, spool: &spool::Stats) -> Result<String, std::fmt::Error> {
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.spool_used.set(gauge(spool.used_bytes));
+        self.spool_max.set(gauge(spool.max_bytes));
+        self.spool_waiting.set(gauge(spool.sealed_waiting as u64));
+        self.spool_oldest.set(spool.oldest_age.unwrap_or_default().as_secs_f64());
+
+        let mut registry = Registry::with_prefix("throughline");
+        registry.register("deliveries", "Deliveries acknowledged", self.deliveries.clone());
+        registry.register("events", "Hop events acknowledged", self.events.clone());
+        registry.register("rejects", "Rejects stored", self.rejects.clone());
+        registry.register("refusals", "Deliveries refused, to be sent again", self.refused.clone());
+        registry.register("segments", "Tries at shipping a segment", self.segments.clone());
+        registry.register("shipped_events", "Hop events in the store", self.shipped_events.clone());
+        registry.register("engine_restarts", "Starts of the engine after the first", self.engine_restarts.clone());
+        registry.register_with_unit("spool_used", "Disk taken by waiting segments", Unit::Bytes, self.spool_used.clone());
+        registry.register_with_unit("spool_max", "Disk that segments may take", Unit::Bytes, self.spool_max.clone());
+        registry.register("spool_segments_waiting", "Sealed segments not yet shipped", self.spool_waiting.clone());
+        registry.register_with_unit(
+            "spool_oldest_age",
+            "Age of the oldest record not in the store",
+            Unit::Seconds,
+            self.spool_oldest.clone(),
+        );
+        let mut text = String::new();
+        encode(&mut text, &registry)?;
+        Ok(text)
+    }
+}

@@ -1,0 +1,234 @@
+//! The service as a whole: built in the order of the data, ended in the same order, so that nothing accepted is left.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum_server::Handle;
+use decode::fastly::Presets;
+use decode::redact::RedactionRules;
+use decode::{Redactor, Rules};
+use spool::Spool;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::accept::Acceptor;
+use crate::api::{self, Api};
+use crate::config::{Settings, SourceKind};
+use crate::ingest::listen::Port;
+use crate::ingest::{self, Intake, auth, files};
+use crate::link::Link;
+use crate::metrics::Metrics;
+use crate::ship::{LANES, Progress, Shipper};
+use crate::shutdown;
+use crate::telemetry::Telemetry;
+
+/// Rows that one record may become in one insert: an event and four ids. Keeps every block below the engine's bound
+/// of 1,048,449 rows for an atomic insert.
+const SEGMENT_RECORDS: u32 = 200_000;
+/// Share of the drain deadline that open connections get; the rest is for sealing and shipping.
+const CONNECTIONS_SHARE: f64 = 0.4;
+
+/// Runs until a signal, then drains.
+pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
+    let telemetry = Telemetry::start(&settings.telemetry)?;
+    // A second provider may be compiled in by a dependency; ours is the one that is used.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let data_dir = &settings.data_dir;
+    std::fs::create_dir_all(data_dir.join("positions"))
+        .with_context(|| format!("cannot make the data directory {}: choose another with --data-dir", data_dir.display()))?;
+
+    // Ports first: a taken one must be said before the engine takes its second to start.
+    let http = Port::bind(&settings.http, settings.limits.connections, "http.listen").await?;
+    let grpc = Port::bind(&settings.grpc, settings.limits.connections, "grpc.listen").await?;
+
+    let metrics = Arc::new(Metrics::default());
+    let spool = open_spool(&settings).await?;
+    let rules = Arc::new(rules(&settings)?);
+    let acceptor = Acceptor::new(rules, Arc::clone(&spool), settings.limits.in_flight_bytes, Arc::clone(&metrics));
+    let link = Link::open(&settings, Arc::clone(&metrics)).await?;
+
+    let stopping = CancellationToken::new();
+    let progress = Arc::new(Progress::default());
+    let readiness = api::Readiness::new(Arc::clone(&spool), Arc::clone(&progress), stopping.clone());
+    let intake = Intake {
+        acceptor: acceptor.clone(),
+        sources: Arc::new(auth::Sources::new(&settings)),
+        limits: settings.limits.clone(),
+        challenge: settings.challenge.as_str().into(),
+    };
+    let api = Api::new(&settings, link.store(), Arc::clone(&metrics), readiness.clone());
+
+    let (http_address, grpc_address) = (http.address()?, grpc.address()?);
+    let handles = [Handle::new(), Handle::new()];
+    let mut servers = JoinSet::new();
+    servers.spawn(http.serve(http_app(&intake, api), handles[0].clone()));
+    servers.spawn(grpc.serve(grpc_app(&intake, &stopping), handles[1].clone()));
+    let mut followers = follow_files(&settings, &acceptor, &stopping);
+    announce(&settings, &link, http_address, grpc_address);
+
+    let mut shipping = JoinSet::new();
+    let prepared = tokio::select! {
+        prepared = link.prepare(&settings) => prepared,
+        signal = shutdown::requested() => signal.map(|_| ()).context("watch for signals"),
+    };
+    if let Err(error) = prepared {
+        link.close().await;
+        return Err(error);
+    }
+    let shipper = Arc::new(Shipper {
+        spool: Arc::clone(&spool),
+        store: link.store(),
+        instance: instance(data_dir)?,
+        metrics,
+        progress,
+    });
+    for _ in 0..LANES {
+        shipping.spawn(Arc::clone(&shipper).run());
+    }
+    readiness.prepared();
+
+    let signal = shutdown::requested().await.context("watch for signals")?;
+    tracing::info!(signal, "draining");
+    drain(&settings, &stopping, &handles, &mut servers, &mut followers, &spool, &mut shipping).await;
+    link.close().await;
+    tracing::info!("stopped");
+    drop(telemetry);
+    Ok(())
+}
+
+/// In the order of the data: no new deliveries, what came in is durable, what is durable is shipped if time allows.
+async fn drain(
+    settings: &Settings,
+    stopping: &CancellationToken,
+    handles: &[Handle<SocketAddr>; 2],
+    servers: &mut JoinSet<std::io::Result<()>>,
+    followers: &mut JoinSet<()>,
+    spool: &Spool,
+    shipping: &mut JoinSet<()>,
+) {
+    stopping.cancel();
+    let connections = settings.drain_deadline.mul_f64(CONNECTIONS_SHARE);
+    for handle in handles {
+        handle.graceful_shutdown(Some(connections));
+    }
+    while servers.join_next().await.is_some() {}
+    while followers.join_next().await.is_some() {}
+    if let Err(error) = spool.close().await {
+        tracing::warn!(%error, "the last segment is not sealed; it is recovered at the next start");
+    }
+    let ship_out = async { while shipping.join_next().await.is_some() {} };
+    if tokio::time::timeout(settings.drain_deadline.saturating_sub(connections), ship_out).await.is_err() {
+        tracing::info!("what is not shipped stays in the spool for the next start");
+        shipping.shutdown().await;
+    }
+}
+
+async fn open_spool(settings: &Settings) -> anyhow::Result<Arc<Spool>> {
+    let options = spool::Options {
+        segment_max_bytes: settings.spool.segment_bytes,
+        segment_max_records: SEGMENT_RECORDS,
+        segment_max_age: settings.spool.segment_age,
+        max_bytes: settings.spool.max_bytes,
+        payload_version: u32::from(event::wire::VERSION),
+        ..spool::Options::default()
+    };
+    let (spool, recovery) = Spool::open(settings.data_dir.join("spool"), options).await.context("open the spool")?;
+    tracing::info!(?recovery, "spool is open");
+    Ok(Arc::new(spool))
+}
+
+fn rules(settings: &Settings) -> anyhow::Result<Rules> {
+    let redaction = &settings.redaction;
+    let key_file = redaction.key_file.clone().unwrap_or_else(|| settings.data_dir.join("subject.key"));
+    let redactor = Redactor::new(&RedactionRules {
+        subject_key: subject_key(&key_file)?,
+        extra_names: redaction.extra_names.clone(),
+        allow_names: redaction.allow_names.clone(),
+    });
+    let mut envoy = decode::envoy::Formats::istio_defaults();
+    for format in &settings.envoy_formats {
+        envoy = envoy.with_user(format).with_context(|| format!("envoy format string {format:?}"))?;
+    }
+    Ok(Rules { redactor, fastly: presets(settings)?, envoy })
+}
+
+/// The user's presets come before the built-in ones; a preset that a source names must exist.
+fn presets(settings: &Settings) -> anyhow::Result<Presets> {
+    let mut presets = Presets::built_in().context("read the built-in presets")?;
+    for path in &settings.fastly_presets {
+        let text = std::fs::read_to_string(path).with_context(|| format!("read the preset {}", path.display()))?;
+        presets = presets.and_user(&text).with_context(|| format!("preset {}", path.display()))?;
+    }
+    for source in settings.sources.iter().filter(|source| !source.preset.is_empty()) {
+        presets.find(&source.preset).with_context(|| format!("source `{}`", source.name))?;
+    }
+    Ok(presets)
+}
+
+/// The key of subject pseudonyms: 32 random bytes, made once. Whoever wants pseudonyms to agree over instances
+/// configures one file for all of them.
+fn subject_key(path: &Path) -> anyhow::Result<Vec<u8>> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    match std::fs::read(path) {
+        Ok(key) if key.len() >= 16 => return Ok(key),
+        Ok(_) => anyhow::bail!("the key in {} is shorter than 16 bytes", path.display()),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("read the key of subject pseudonyms {}", path.display()));
+        }
+        Err(_) => {}
+    }
+    let key = [uuid::Uuid::new_v4().into_bytes(), uuid::Uuid::new_v4().into_bytes()].concat();
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(&key).and_then(|()| file.sync_all()))
+        .with_context(|| format!("write the key of subject pseudonyms {}", path.display()))?;
+    Ok(key)
+}
+
+/// The instance's name in the store: random, kept with its spool.
+fn instance(data_dir: &Path) -> anyhow::Result<String> {
+    let path: PathBuf = data_dir.join("instance");
+    if let Ok(name) = std::fs::read_to_string(&path) {
+        return Ok(name.trim().to_owned());
+    }
+    let name = uuid::Uuid::new_v4().to_string();
+    std::fs::write(&path, &name).with_context(|| format!("write {}", path.display()))?;
+    Ok(name)
+}
+
+fn http_app(intake: &Intake, api: Api) -> Router {
+    let ingest = ingest::fastly::routes().merge(ingest::lines::routes()).merge(ingest::otlp::http_routes());
+    ingest.with_state(intake.clone()).merge(api::routes(api))
+}
+
+fn grpc_app(intake: &Intake, stopping: &CancellationToken) -> Router {
+    ingest::als::routes(stopping.clone()).merge(ingest::otlp::grpc_routes()).with_state(intake.clone())
+}
+
+fn follow_files(settings: &Settings, acceptor: &Acceptor, stopping: &CancellationToken) -> JoinSet<()> {
+    let mut followers = JoinSet::new();
+    for source in settings.sources.iter().filter(|source| source.kind == SourceKind::File) {
+        let positions = settings.data_dir.join("positions");
+        followers.spawn(files::follow(Arc::new(source.clone()), acceptor.clone(), positions, stopping.clone()));
+    }
+    followers
+}
+
+fn announce(settings: &Settings, link: &Link, http: SocketAddr, grpc: SocketAddr) {
+    let scheme = |tls: bool| if tls { "https" } else { "http" };
+    tracing::info!("HTTP on {}://{http} (Fastly, OTLP, lines, queries)", scheme(settings.http.tls.is_some()));
+    tracing::info!("gRPC on {}://{grpc} (Envoy ALS, OTLP)", scheme(settings.grpc.tls.is_some()));
+    if let Some((address, credentials)) = &link.public {
+        tracing::info!("ClickHouse, read-only, on http://{address}, user and password in {}", credentials.display());
+    }
+    if settings.insecure {
+        tracing::warn!("--insecure: ports are open without TLS or tokens to whoever reaches them");
+    }
+}

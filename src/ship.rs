@@ -1,0 +1,120 @@
+//! Sealed segments to the store: read, build columns, insert under the segment's token, delete.
+//!
+//! A segment is deleted only when all its inserts are durable. Any failure before that means that the same segment is
+//! shipped again, whole, under the same tokens: the store drops what it already has.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use event::wire;
+use spool::{ReadError, Sealed, SegmentReader, Spool};
+use store::{Batch, Store};
+use tokio::sync::watch;
+
+use crate::accept::unix_ns;
+use crate::metrics::Metrics;
+
+/// Segments under way at once: while the store writes one, the next is decoded into columns.
+pub(crate) const LANES: usize = 2;
+/// First pause after a failed insert; doubles up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause: how long after its return a store waits for us.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Ships segments until the spool is closed and empty.
+pub(crate) struct Shipper {
+    pub(crate) spool: Arc<Spool>,
+    pub(crate) store: watch::Receiver<Option<Store>>,
+    pub(crate) instance: String,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) progress: Arc<Progress>,
+}
+
+/// When shipping last got anywhere, for readiness.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    last_ns: AtomicI64,
+}
+
+impl Progress {
+    fn note(&self) {
+        self.last_ns.store(unix_ns(), Ordering::Relaxed);
+    }
+
+    /// Since a segment was last shipped (or shipping began).
+    pub(crate) fn since(&self) -> Duration {
+        let elapsed = unix_ns().saturating_sub(self.last_ns.load(Ordering::Relaxed));
+        Duration::from_nanos(elapsed.max(0).unsigned_abs())
+    }
+}
+
+impl Shipper {
+    /// One lane. Several run side by side; which segment goes first does not matter.
+    pub(crate) async fn run(self: Arc<Self>) {
+        self.progress.note();
+        while let Some(sealed) = self.spool.next_sealed().await {
+            self.ship(sealed).await;
+        }
+    }
+
+    async fn ship(&self, sealed: Sealed) {
+        let reader = match sealed.read().await {
+            Ok(reader) => reader,
+            Err(error @ ReadError::Damaged { .. }) => return self.set_aside(sealed, &error).await,
+            Err(error) => {
+                // Dropping the segment puts it back in the queue.
+                tracing::warn!(%error, "cannot read a segment; trying again");
+                drop(sealed);
+                return tokio::time::sleep(LONGEST_PAUSE).await;
+            }
+        };
+        let batch = match tokio::task::spawn_blocking(move || columns(&reader)).await {
+            Ok(Ok(batch)) => Arc::new(batch),
+            Ok(Err(error)) => return self.set_aside(sealed, &error).await,
+            Err(_) => return,
+        };
+        let mut pause = FIRST_PAUSE;
+        while let Err(why) = self.insert(&batch, sealed.id()).await {
+            self.metrics.ship_failed();
+            tracing::warn!(segment = sealed.sequence(), error = why, retry_in = ?pause, "cannot ship a segment; it waits in the spool");
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        }
+        let events = batch.len() as u64;
+        if let Err(error) = sealed.done().await {
+            tracing::warn!(%error, "cannot delete a shipped segment; it is shipped again and dropped by its token");
+        }
+        self.metrics.shipped(events);
+        self.progress.note();
+    }
+
+    async fn insert(&self, batch: &Batch, segment: [u8; 16]) -> Result<(), String> {
+        let Some(store) = self.store.borrow().clone() else {
+            return Err("the engine is restarting".to_owned());
+        };
+        let inserted = store.insert(batch, segment, &self.instance).await.map_err(|error| error.to_string())?;
+        if inserted.refused > 0 {
+            tracing::error!(rows = inserted.refused, "the store refused rows for good; they are rejects now");
+        }
+        Ok(())
+    }
+
+    async fn set_aside(&self, sealed: Sealed, error: &(dyn std::error::Error + Sync)) {
+        tracing::error!(segment = sealed.sequence(), %error, "a segment cannot be read whole; the original is kept in corrupt/");
+        self.metrics.set_aside();
+        if let Err(error) = sealed.set_aside().await {
+            tracing::error!(%error, "cannot set a damaged segment aside");
+            tokio::time::sleep(LONGEST_PAUSE).await;
+        }
+    }
+}
+
+/// A segment's records as the store's columns.
+fn columns(reader: &SegmentReader) -> Result<Batch, wire::WireError> {
+    let mut batch = Batch::new();
+    for record in reader.records() {
+        batch.push(&wire::read(record)?);
+    }
+    Ok(batch)
+}

@@ -1,0 +1,18 @@
+//! The one integration binary: the real service with the real engine, driven from outside.
+//!
+//! Adding a test: pick the module of its subject. Start a [`app::Service`] of your own (each has its directory and
+//! ports), wait on conditions with [`app::eventually`], never on time. What a machine lacks makes a test fail with the
+//! sentence that says how to get it; nothing is skipped. Do not add here what a unit test beside the code can show:
+//! each service costs a second.
+
+mod accept;
+mod app;
+mod cli;
+mod durability;
+mod envoy;
+mod exposure;
+mod live;
+mod query;
+mod secrets;
+mod senders;
+mod tidy;

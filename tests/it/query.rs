@@ -1,0 +1,111 @@
+//! Asking: one request by any of its ids, searches by every filter, what could not be read, and the errors.
+
+use serde_json::Value;
+
+use crate::app::Service;
+
+const CORRELATION: &str = "0192f0c4-8a4e-7cc3-98c4-dc0c0c07398f";
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const GATEWAY_REQUEST: &str = "42322d1a-c026-4a05-84a7-b6ce5d11d011";
+/// The same id as a sidecar logs it when the request was sampled.
+const SIDECAR_REQUEST: &str = "42322d1a-c026-9a05-84a7-b6ce5d11d011";
+
+/// One request over edge, gateway and sidecar: the edge knows the correlation id, the sidecar only the request id.
+fn one_request(service: &Service) {
+    let edge = format!(
+        r#"{{"v":1,"src":"fastly-vcl","service_id":"SVC","service_version":7,"ts_us":1795290064270000,"elapsed_us":25000,"ttfb_s":"0.024","edge":true,"visits":0,"restarts":0,"to_shield":false,"traceparent":"00-{TRACE}-00f067aa0ba902b7-01","correlation_id":"{CORRELATION}","method":"GET","host":"shop.example.com","url":"/cart?token=abcdefghijklmnop&page=2","proto":"HTTP/2","status":503,"state":"PASS","pop":"FRA","server":"cache-fra-etou8220160-FRA","backend":"mesh","client_ip":"203.0.113.7","asn":64500,"country":"DE","tls":"TLSv1.3","resp_bytes":512,"completed":true,"ua":"probe/1.0","o_start_us":null,"o_ttfb_us":null,"o_status":null}}"#
+    );
+    let line = |start: &str, request: &str, correlation: &str, cluster: &str, flags: &str| {
+        format!(
+            r#"{{"authority":"shop.example.com","bytes_received":0,"bytes_sent":91,"duration":10,"method":"GET","path":"/cart","protocol":"HTTP/1.1","request_id":"{request}","x_correlation_id":{correlation},"response_code":503,"response_code_details":"via_upstream","response_flags":"{flags}","route_name":"default","start_time":"{start}","upstream_cluster":"{cluster}","upstream_host":"127.0.0.1:21100","user_agent":"probe/1.0","x_forwarded_for":"203.0.113.7"}}"#
+        )
+    };
+    let gateway = line("2026-11-21T19:41:04.276Z", GATEWAY_REQUEST, &format!("\"{CORRELATION}\""), "outbound|8080||app-a.default.svc.cluster.local", "-");
+    let sidecar = line("2026-11-21T19:41:04.280Z", SIDECAR_REQUEST, "null", "inbound|8080||", "UF,URX");
+    service.accept("/v1/fastly", edge);
+    service.accept("/v1/envoy", format!("{gateway}\n{sidecar}\n"));
+    service.wait_stored(3);
+}
+
+#[test]
+fn any_id_finds_the_whole_request() {
+    let service = Service::start();
+    one_request(&service);
+    for id in [CORRELATION, TRACE, GATEWAY_REQUEST, SIDECAR_REQUEST, &CORRELATION.to_uppercase()] {
+        let answer = service.json(&format!("/api/v1/traces/{id}"));
+        let requests = answer["requests"].as_array().unwrap();
+        assert_eq!(requests.len(), 1, "{id}: {answer}");
+        let hops: Vec<&str> = requests[0]["hops"].as_array().unwrap().iter().map(|hop| hop["hop"].as_str().unwrap()).collect();
+        assert_eq!(hops.len(), 3, "{id}: {hops:?}");
+        assert_eq!(hops[0], "edge", "{id}: {hops:?}");
+        assert_eq!(requests[0]["status"], 503);
+    }
+    let found = service.cli(&["trace", CORRELATION]);
+    assert_eq!(found.status.code(), Some(0));
+    let shown = String::from_utf8(found.stdout).unwrap();
+    for part in ["edge", "FRA", "503", "UF,URX", "/cart"] {
+        assert!(shown.contains(part), "{part} is missing:\n{shown}");
+    }
+    assert!(!shown.contains('\u{1b}'), "no colours into a pipe");
+    let json = service.cli(&["trace", SIDECAR_REQUEST, "--json"]);
+    let answer: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(answer["requests"][0]["hops"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn each_filter_of_a_search_finds_and_leaves_out() {
+    let service = Service::start();
+    one_request(&service);
+    let count = |query: &str| service.json(&format!("/api/v1/events?{query}"))["events"].as_array().unwrap().len();
+    for (query, found) in [
+        ("status=5xx", 3), ("status=503", 3), ("status=2xx", 0), ("status=504", 0),
+        ("hop=edge", 1), ("hop=shield", 0), ("direction=inbound", 1),
+        ("host=shop.example.com", 3), ("host=other", 0), ("path_prefix=/ca", 3), ("path_prefix=/x", 0),
+        ("pop=FRA", 1), ("pop=fra", 1), ("country=de", 1), ("country=fr", 0), ("client=203.0.113.7", 1), ("client=203.0.113.8", 0),
+        ("flag=URX", 1), ("flag=UR", 0), ("min_duration_ms=20", 1), ("min_duration_ms=100", 0),
+        ("from=2026-11-21T19:41:04Z", 3), ("to=2026-11-21T19:41:04Z", 0), ("limit=2", 2), ("subject=x", 0), ("verdict_reason=x", 0),
+    ] {
+        assert_eq!(count(query), found, "{query}");
+    }
+    let page = service.json("/api/v1/events?limit=2");
+    let rest = service.json(&format!("/api/v1/events?limit=2&after={}", page["next"].as_str().unwrap()));
+    assert_eq!(rest["events"].as_array().unwrap().len(), 1);
+    assert!(rest["next"].is_null());
+    let tail = service.json("/api/v1/events?order=oldest&limit=2");
+    let more = service.json(&format!("/api/v1/events?order=oldest&after={}", tail["next"].as_str().unwrap()));
+    assert_eq!(more["events"].as_array().unwrap().len(), 1);
+    let shown = service.cli(&["search", "--status", "5xx", "--hop", "edge", "--json"]);
+    assert_eq!(String::from_utf8(shown.stdout).unwrap().lines().count(), 1, "{}", String::from_utf8_lossy(&shown.stderr));
+}
+
+#[test]
+fn errors_say_what_to_do() {
+    let service = Service::start();
+    for (path, status, part) in [
+        ("/api/v1/traces/0192f0c4-8a4e-7cc3-98c4-000000000000", 404, "no record carries"),
+        ("/api/v1/traces/-", 400, "not an id"),
+        ("/api/v1/events?status=abc", 400, "5xx"),
+        ("/api/v1/events?sttus=5xx", 400, "sttus"),
+        ("/api/v1/rejects?reason=x", 400, "bad_json"),
+        ("/nowhere", 404, "openapi.json"),
+    ] {
+        let (got, body) = service.get(path);
+        let problem: Value = serde_json::from_str(&body).unwrap_or_else(|_| panic!("{path}: {body}"));
+        assert_eq!(got, status, "{path}: {body}");
+        assert!(problem["detail"].as_str().unwrap().contains(part), "{path}: {body}");
+    }
+    let missing = service.cli(&["trace", "0192f0c4-8a4e-7cc3-98c4-000000000000"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(missing.stdout.is_empty());
+}
+
+#[test]
+fn the_service_describes_itself() {
+    let service = Service::start();
+    let document = service.json("/api/v1/openapi.json");
+    assert!(document["paths"]["/api/v1/traces/{id}"].is_object());
+    let (status, metrics) = service.get("/metrics");
+    assert_eq!(status, 200);
+    assert!(metrics.contains("throughline_spool_used_bytes") && metrics.ends_with("# EOF\n"), "{metrics}");
+    assert_eq!(service.get("/healthz").0, 200);
+}
