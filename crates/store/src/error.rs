@@ -100,8 +100,11 @@ impl InsertError {
 /// ClickHouse's error code, where the server gave one.
 pub(crate) fn code(error: &clickhouse::error::Error) -> Option<u32> {
     let clickhouse::error::Error::BadResponse(text) = error else { return None };
-    let digits = text.strip_prefix("Code: ").unwrap_or(text);
-    digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    // Without a text the client gives the bare number; "502 Bad Gateway" is a status and no code.
+    match text.strip_prefix("Code: ") {
+        Some(rest) => rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok(),
+        None => text.parse().ok(),
+    }
 }
 
 /// Whose fault an error of the client is.

@@ -1,5 +1,5 @@
--- Hop events: one row per record that a hop wrote. A column per field of the event schema, with the same name; what
--- each means stands in crates/event/src/fields.rs. Ids are 16 bytes, big-endian (hex(trace_id) is the usual text; all
+-- Hop events: one row per record that a hop wrote. A column per field of the event schema, with the same name, what
+-- each means stands in crates/event/src/fields.rs. Ids are 16 bytes, big-endian (hex(trace_id) is the usual text, all
 -- zero: none). Empty text, 0 and NULL mean "not in the record".
 --
 -- Order: `locator` is a hash of the record's strongest id, so all records of one request that arrive within one bucket
@@ -120,7 +120,7 @@ SETTINGS
     -- An insert answers when its part is on the disk.
     fsync_after_insert = {fsync},
     fsync_part_directory = {fsync},
-    -- A segment whose shipping died is retried after a restart; until then so many other inserts may come in between.
+    -- A segment whose shipping died is retried after a restart, until then so many other inserts may come in between.
     non_replicated_deduplication_window = {dedup_window},
     replicated_deduplication_window = {dedup_window},
     replicated_deduplication_window_seconds = 604800

@@ -3,7 +3,7 @@
 CREATE TABLE IF NOT EXISTS {table:rollup_minute} {on_cluster}
 (
     tenant LowCardinality(String),
-    -- Minute of the start by the hop's clock; of the receipt where the two are more than a day apart.
+    -- Minute of the start by the hop's clock, of the receipt where the two are more than a day apart.
     minute DateTime('UTC') CODEC(Delta, ZSTD(1)),
     hop Enum8('unknown' = 0, 'edge' = 1, 'shield' = 2, 'gateway' = 3, 'ztunnel' = 4, 'waypoint' = 5, 'sidecar' = 6, 'service' = 7, 'egress' = 8, 'origin' = 9),
     direction Enum8('unknown' = 0, 'inbound' = 1, 'outbound' = 2),
@@ -15,7 +15,7 @@ CREATE TABLE IF NOT EXISTS {table:rollup_minute} {on_cluster}
     status_class UInt8,
     cache_result LowCardinality(String),
     verdict LowCardinality(String),
-    -- n: the duration was at most 2^(n/2) * 100 microseconds; 255: the record has none.
+    -- n: the duration was at most 2^(n/2) * 100 microseconds, 255: the record has none.
     latency_bucket UInt8,
     -- Sums of sample weights: how many requests the records stand for.
     requests Float64,

@@ -250,7 +250,9 @@ mod tests {
 
     #[test]
     fn windows_meet_without_gap_or_overlap_in_both_orders() {
-        for (order, place) in [(SearchOrder::Newest, None), (SearchOrder::Oldest, None), (SearchOrder::Oldest, Some(6_000))] {
+        for (order, place) in
+            [(SearchOrder::Newest, None), (SearchOrder::Oldest, None), (SearchOrder::Oldest, Some(6_000))]
+        {
             let mut windows = windows(order, place, 1_200, 60_000);
             assert_eq!(windows[0].0, windows[0].1, "the first window is one bucket");
             windows.sort_unstable();

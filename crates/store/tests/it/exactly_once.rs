@@ -67,9 +67,15 @@ async fn rows_that_the_store_refuses_become_rejects_and_cost_no_other_row() {
     let filter = SearchFilter { limit: 1000, ..SearchFilter::default() };
     for event in store.search("default", &filter).await.unwrap() {
         let expected = edge(u128::from(event.event_key - 1000));
-        assert_eq!((event.path, event.correlation_id, event.host), (expected.path, expected.correlation_id, expected.host));
+        assert_eq!(
+            (event.path, event.correlation_id, event.host),
+            (expected.path, expected.correlation_id, expected.host)
+        );
     }
-    assert_eq!(number(&store, "SELECT countIf(attributes['x'] = '1' AND length(attributes) = 2) FROM events").await, 98);
+    assert_eq!(
+        number(&store, "SELECT countIf(attributes['x'] = '1' AND length(attributes) = 2) FROM events").await,
+        98
+    );
 }
 
 #[tokio::test]

@@ -23,7 +23,9 @@ async fn every_id_in_every_form_leads_to_the_request() {
     let events = [edge(1), gateway(1), edge(2), gateway(2)];
     store.insert(&batch(events), [1; 16], "test").await.unwrap();
     let whole = [edge(1), gateway(1)];
-    for event in whole.iter().flat_map(|it| [it.correlation_id, it.request_id, it.edge_request_id, it.trace_id]) {
+    for event in
+        whole.iter().flat_map(|it| [it.correlation_id, it.request_id, it.edge_request_id, it.trace_id])
+    {
         if event != 0 {
             assert_eq!(found(&store, &[event]).await, whole, "{event:032x}");
         }
@@ -31,7 +33,10 @@ async fn every_id_in_every_form_leads_to_the_request() {
     for text in ["42322d1a-c026-4a05-84a7-b6ce5d11d001", "42322D1A-C026-9A05-84A7-B6CE5D11D001"] {
         assert_eq!(found(&store, &Id::candidates(text)).await, whole, "{text}");
     }
-    assert_eq!(Id::parse(IdKind::Request, "42322d1a-c026-aa05-84a7-b6ce5d11d001").unwrap().value, REQUEST_ID + 1);
+    assert_eq!(
+        Id::parse(IdKind::Request, "42322d1a-c026-aa05-84a7-b6ce5d11d001").unwrap().value,
+        REQUEST_ID + 1
+    );
     assert!(found(&store, &[77]).await.is_empty());
     assert!(store.ids_of("another tenant", &[edge(1).trace_id]).await.unwrap().is_empty());
 }
@@ -87,7 +92,11 @@ async fn each_filter_tells_the_two_apart() {
     assert_eq!(store.search("default", &within(start, start + 2_000_000_000)).await.unwrap().len(), 2);
     assert_eq!(store.search("default", &within(start - 9, start - 5)).await.unwrap().len(), 0);
     let quote = SearchFilter { host: text("' OR 1=1 --"), ..any() };
-    assert_eq!(store.search("default", &quote).await.unwrap().len(), 0, "a value is never part of a statement");
+    assert_eq!(
+        store.search("default", &quote).await.unwrap().len(),
+        0,
+        "a value is never part of a statement"
+    );
     assert_eq!(store.search("other", &any()).await.unwrap().len(), 0);
 }
 
@@ -141,7 +150,10 @@ async fn tail_rejects_sources_and_shipped_tell_what_came_in() {
     assert_eq!(sources[0].rejects, [("bad_json".to_owned(), 1)]);
 
     let shipped = store.shipped_after(Mark::default(), 10).await.unwrap();
-    assert_eq!((shipped.len(), shipped[0].segment, shipped[0].events, shipped[0].rejects), (1, [9; 16], 1, 1));
+    assert_eq!(
+        (shipped.len(), shipped[0].segment, shipped[0].events, shipped[0].rejects),
+        (1, [9; 16], 1, 1)
+    );
     let mark = Mark { shipped_at_us: shipped[0].shipped_at_us, segment: shipped[0].segment };
     assert!(store.shipped_after(mark, 10).await.unwrap().is_empty());
     let (through, now) = store.shipped_through().await.unwrap();

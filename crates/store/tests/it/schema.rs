@@ -67,7 +67,10 @@ async fn without_migrating_a_missing_schema_is_named() {
         .await
         .unwrap();
     let error = store.check_schema().await.unwrap_err();
-    assert!(matches!(error, StoreError::Schema { missing: 1, first: "0001_first/03_ids.sql", .. }), "{error}");
+    assert!(
+        matches!(error, StoreError::Schema { missing: 1, first: "0001_first/03_ids.sql", .. }),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -88,7 +91,10 @@ async fn columns_are_the_fields_and_enums_are_the_vocabularies() {
     };
     assert_eq!(type_of("hop"), words(Hop::ALL.iter().map(|it| (*it as u8, it.name())).collect()));
     assert_eq!(type_of("direction"), words(Direction::ALL.iter().map(|it| (*it as u8, it.name())).collect()));
-    assert_eq!(type_of("start_precision"), words(Precision::ALL.iter().map(|it| (*it as u8, it.name())).collect()));
+    assert_eq!(
+        type_of("start_precision"),
+        words(Precision::ALL.iter().map(|it| (*it as u8, it.name())).collect())
+    );
 }
 
 #[tokio::test]

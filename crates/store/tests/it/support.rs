@@ -53,7 +53,8 @@ fn engine() -> &'static Engine {
             .spawn()
             .unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready = output.by_ref().map(Result::unwrap).find(|line| line.contains('{')).expect("a ready line");
+        let ready =
+            output.by_ref().map(Result::unwrap).find(|line| line.contains('{')).expect("a ready line");
         let json = &ready[ready.find('{').unwrap()..];
         let ready: serde_json::Value = serde_json::from_str(json).unwrap();
         // Whatever else it prints must not fill the pipe.
@@ -113,10 +114,13 @@ pub(crate) async fn counts(store: &Store) -> Vec<(&'static str, u64)> {
     found
 }
 
-/// Now, in whole seconds, as unix nanoseconds.
+/// When the tests began, in whole seconds, as unix nanoseconds: the same event is the same whenever it is made.
 pub(crate) fn now_ns() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    now.as_secs() as i64 * 1_000_000_000
+    static NOW: OnceLock<i64> = OnceLock::new();
+    *NOW.get_or_init(|| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        now.as_secs() as i64 * 1_000_000_000
+    })
 }
 
 /// An edge event of request `n`.
