@@ -272,7 +272,7 @@ pub(crate) mod tests {
     async fn only_a_problem_document_says_not_found() {
         let problem = || async {
             let headers = [("content-type", "application/problem+json")];
-            (axum::http::StatusCode::NOT_FOUND, headers, r#"{"title":"Not Found","detail":"no such id"}"#)
+            (StatusCode::NOT_FOUND, headers, r#"{"title":"Not Found","detail":"no such id"}"#)
         };
         let client = answering(axum::Router::new().route("/there", axum::routing::get(problem))).await;
         assert!(client.find::<serde_json::Value>(&["there"], &[]).await.unwrap().is_none());
@@ -284,11 +284,7 @@ pub(crate) mod tests {
     async fn a_problem_is_shown_as_its_sentence() {
         let problem = || async {
             let headers = [("content-type", "application/problem+json")];
-            (
-                axum::http::StatusCode::BAD_REQUEST,
-                headers,
-                r#"{"title":"Bad","detail":"`status` is no class"}"#,
-            )
+            (StatusCode::BAD_REQUEST, headers, r#"{"title":"Bad","detail":"`status` is no class"}"#)
         };
         let client = answering(axum::Router::new().fallback(problem)).await;
         let error = client.read::<serde_json::Value>(&["x"], &[]).await.unwrap_err();

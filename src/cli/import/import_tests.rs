@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::{Path as UrlPath, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use clap::Parser;
 use tonic::Request;
@@ -40,7 +40,7 @@ async fn lines(
     use axum::response::IntoResponse as _;
     // Every other request is turned away first: nothing may get lost or out of order by that.
     if heard.turns.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
-        return (axum::http::StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "0")]).into_response();
+        return (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "0")]).into_response();
     }
     assert_eq!(headers["content-encoding"], "zstd");
     let unpacked = zstd::decode_all(body.as_ref()).unwrap();
