@@ -54,7 +54,9 @@ pub fn family(head: &[u8]) -> Option<Family> {
         b'{' => Some(Family::Fastly),
         b'[' if line[1..].trim_ascii_start().starts_with(b"{") => Some(Family::Fastly),
         b'[' if line[1..].first().is_some_and(u8::is_ascii_digit) => Some(Family::EnvoyLines),
-        b'0'..=b'9' if memmem::find(line, b" stdout ").is_some() || memmem::find(line, b" stderr ").is_some() => {
+        b'0'..=b'9'
+            if memmem::find(line, b" stdout ").is_some() || memmem::find(line, b" stderr ").is_some() =>
+        {
             Some(Family::EnvoyLines)
         }
         byte if byte.is_ascii_graphic() => Some(Family::Fastly),
@@ -72,8 +74,7 @@ fn delimited(head: &[u8]) -> Option<Family> {
     if first >= message {
         return None;
     }
-    let Some(&tag) = rest.first() else { return None };
-    if tag == 0x12 {
+    if *rest.first()? == 0x12 {
         return Some(Family::OtlpProtobufDelimited);
     }
     let second = tagged(&mut rest, 0x0a)?;

@@ -17,6 +17,12 @@ use crate::{Delivery, Rules, Sink};
 /// does not complete are a reject. A body that is one JSON array gives its objects.
 pub fn decode_lines(payload: &[u8], delivery: &Delivery<'_>, rules: &Rules, sink: &mut dyn Sink) {
     let mut reader = Reader { delivery, rules, keys: Keys::default(), scratch: Scratch::default() };
+    if let Some(elements) = payload.trim_ascii_start().strip_prefix(b"[")
+        && elements.trim_ascii_start().starts_with(b"{")
+    {
+        reader.array(elements, (payload.len() - elements.len()) as u64, sink);
+        return;
+    }
     let mut parts: Option<(u64, Vec<u8>)> = None;
     let mut at = 0;
     while at < payload.len() {
@@ -81,11 +87,6 @@ impl Reader<'_> {
                 json::read(text, is_lossy, &mut self.keys, offset, (self.delivery, self.rules), sink);
             return ("envoy-json", outcome);
         }
-        if let Some(elements) = text.strip_prefix('[')
-            && elements.trim_ascii_start().starts_with('{')
-        {
-            return ("envoy-json", self.array(elements, is_lossy, offset, sink));
-        }
         let mut draft = Draft::new("envoy-text", self.rules);
         if is_lossy {
             draft.event.notes.add(Notes::BAD_UTF8);
@@ -106,35 +107,44 @@ impl Reader<'_> {
         }
     }
 
-    /// `{…}, {…}]`: some collectors send one array a body. Damage in one element ends the array, as nothing says where
-    /// the next begins.
-    fn array(&mut self, elements: &str, is_lossy: bool, offset: u64, sink: &mut dyn Sink) -> Read {
+    /// `{…}, {…}]`: some collectors send one array a body. What cannot be told into elements is one reject.
+    fn array(&mut self, elements: &[u8], start: u64, sink: &mut dyn Sink) {
         let mut rest = elements;
         loop {
             rest = rest.trim_ascii_start();
-            let place = offset + (elements.len() - rest.len()) as u64 + 1;
-            let length = object_length(rest)
-                .ok_or_else(|| (RejectReason::Truncated, "the array does not end in its line".to_owned()))?;
-            let (element, after) = rest.split_at(length);
-            let outcome =
-                json::read(element, is_lossy, &mut self.keys, place, (self.delivery, self.rules), sink);
-            if let Err((reason, detail)) = outcome {
+            let offset = start + (elements.len() - rest.len()) as u64;
+            let Some(length) = object_length(rest) else {
+                let detail = "no whole object where the array has its next element";
                 self.delivery.refuse(
                     self.rules,
                     "envoy-json",
-                    reason,
-                    &detail,
-                    place,
-                    element.as_bytes(),
+                    RejectReason::Truncated,
+                    detail,
+                    offset,
+                    rest,
                     sink,
                 );
-            }
+                return;
+            };
+            let (element, after) = rest.split_at(length);
+            self.line(element, offset, sink);
             rest = after.trim_ascii_start();
-            match rest.as_bytes() {
-                [b',', ..] => rest = &rest[1..],
-                [b']'] => return Ok(()),
+            match rest {
+                [b',', after @ ..] => rest = after,
+                [b']', after @ ..] if after.trim_ascii().is_empty() => return,
                 _ => {
-                    return Err((RejectReason::BadJson, "no comma after an element of the array".to_owned()));
+                    let offset = start + (elements.len() - rest.len()) as u64;
+                    let detail = "neither a comma nor the end of the array after an element";
+                    self.delivery.refuse(
+                        self.rules,
+                        "envoy-json",
+                        RejectReason::BadJson,
+                        detail,
+                        offset,
+                        rest,
+                        sink,
+                    );
+                    return;
                 }
             }
         }
@@ -142,9 +152,12 @@ impl Reader<'_> {
 }
 
 /// Bytes of the object that `text` begins with, by brackets outside of strings.
-fn object_length(text: &str) -> Option<usize> {
+fn object_length(text: &[u8]) -> Option<usize> {
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
-    for (at, byte) in text.bytes().enumerate() {
+    if !text.starts_with(b"{") {
+        return None;
+    }
+    for (at, &byte) in text.iter().enumerate() {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if in_string => escaped = true,

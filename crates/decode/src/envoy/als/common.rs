@@ -80,7 +80,7 @@ pub(super) fn read<'a>(common: &'a [u8], draft: &mut Draft<'a, '_>) -> Result<()
                 match ns.filter(|&ns| ns > 0) {
                     // Envoy's clock counts microseconds here, in a field of nanoseconds.
                     Some(ns) if ns % 1_000 == 0 => {
-                        draft.put_start_ns(ns, Precision::Microsecond, Notes::NONE)
+                        draft.put_start_ns(ns, Precision::Microsecond, Notes::NONE);
                     }
                     Some(ns) => draft.put_start_ns(ns, Precision::Nanosecond, Notes::NONE),
                     None => event.notes.add(Notes::UNREADABLE_FIELD),
@@ -135,7 +135,10 @@ fn custom_tag<'a>(value: Value<'a>, draft: &mut Draft<'a, '_>) -> Result<(), Wir
     let value = text(value, &mut draft.event.notes);
     let target = match target::label(&key) {
         target @ (Target::Correlation | Target::RequestId | Target::Traceparent | Target::Secret) => target,
-        _ => return Ok(draft.named_attribute(key.clone(), &key, value)),
+        _ => {
+            draft.named_attribute(key.clone(), &key, value);
+            return Ok(());
+        }
     };
     draft.put(target, &key, Scalar::Text(value));
     Ok(())
