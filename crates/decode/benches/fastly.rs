@@ -83,6 +83,7 @@ impl Sink for Count {
     }
 }
 
+#[allow(clippy::panic, reason = "a bench without presets has nothing to measure")]
 fn compare(criterion: &mut Criterion) {
     const LINES: usize = 2_000;
     let line = include_str!("throughline-vcl.json").trim_end();

@@ -4,7 +4,7 @@
 //! guesses a unit; units come from the mapping.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use event::{Notes, Precision};
 
@@ -234,7 +234,7 @@ pub fn address(text: &str) -> u128 {
 
 fn mapped(address: IpAddr) -> u128 {
     match address {
-        IpAddr::V4(address) => Ipv6Addr::from(address.to_ipv6_mapped()).to_bits(),
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
         IpAddr::V6(address) => address.to_bits(),
     }
 }

@@ -120,6 +120,7 @@ impl Delivery<'_> {
     }
 
     /// Hands on a reject: redacts the bytes and cuts them to their bound.
+    #[allow(clippy::too_many_arguments, reason = "each is one field of the reject")]
     pub(crate) fn refuse(
         &self,
         rules: &Rules,

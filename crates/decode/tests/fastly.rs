@@ -264,6 +264,30 @@ fn framings() {
 }
 
 #[test]
+fn otlp_documents_stand_among_lines() {
+    let logs = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"timeUnixNano":"1770699936123456789",
+        "body":{"stringValue":"nonsense"}}]}]}]}"#;
+    let spans = r#"{"resourceSpans":[]}"#;
+    let found = decode(format!("{{\"status\":200}}\n{logs}\n{spans}\n{{\"status\":404}}"));
+    assert_eq!(found.events.iter().filter(|event| event.format == "fastly-generic").count(), 2);
+    // The one record in the logs is an event or a reject of the OTLP decoder; spans are refused with the reason.
+    assert_eq!(found.events.len() + found.rejects.len(), 4, "{:?}", found.rejects);
+    assert!(found.rejects.iter().any(|reject| reject.3.contains("resourceSpans")), "{:?}", found.rejects);
+}
+
+#[test]
+fn secrets_do_not_pass() {
+    let secret =
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U";
+    let event = one(format!(
+        r#"{{"status":200,"url":"https://u:p@h/a?access_token={secret}","ua":"x {secret}","headers":[{{"authorization":"Bearer {secret}"}}],
+        "referer":"http://h/?token={secret}"}}"#
+    ));
+    assert!(!format!("{event:?}").contains(secret), "{event:?}");
+    assert!(event.notes.contains(Notes::REDACTED) && event.host == "h", "{event:?}");
+}
+
+#[test]
 fn one_bad_line_costs_its_neighbours_nothing() {
     for bad in [
         "{\"a\":",

@@ -36,7 +36,8 @@ impl Sink for Count {
 }
 
 fn capture(path: &str) -> Vec<u8> {
-    std::fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/envoy").join(path)).unwrap()
+    std::fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/envoy").join(path))
+        .unwrap()
 }
 
 /// About 1 MB of Istio's default JSON lines from the captures.
@@ -107,8 +108,13 @@ fn report(name: &str, target: f64, records: u64, (floor, product): (Duration, Du
 fn main() {
     let rules = rules();
     let origin = Origin::default();
-    let delivery =
-        Delivery { tenant: "default", source: "bench", received_ns: 1_795_290_100_000_000_000, id: 7, origin: &origin };
+    let delivery = Delivery {
+        tenant: "default",
+        source: "bench",
+        received_ns: 1_795_290_100_000_000_000,
+        id: 7,
+        origin: &origin,
+    };
 
     let lines = json_sample();
     let text = std::str::from_utf8(&lines).unwrap();

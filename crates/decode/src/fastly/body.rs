@@ -27,6 +27,8 @@ pub(crate) struct Decoder<'d> {
     paths: Paths,
     plans: Plans,
     order: Vec<Key>,
+    /// What is left of [`LOOK_AHEAD_FACTOR`].
+    look_ahead: usize,
 }
 
 /// What is known of a record apart from its own text.
@@ -39,13 +41,21 @@ struct Context<'t> {
 
 impl<'d> Decoder<'d> {
     pub(crate) fn new(fixed: Option<PresetId>, delivery: &'d Delivery<'d>, rules: &'d Rules) -> Self {
-        Self { fixed, delivery, rules, paths: Paths::new(), plans: Plans::default(), order: Vec::new() }
+        Self {
+            fixed,
+            delivery,
+            rules,
+            paths: Paths::new(),
+            plans: Plans::default(),
+            order: Vec::new(),
+            look_ahead: 0,
+        }
     }
 
     pub(crate) fn run(&mut self, payload: &[u8], sink: &mut dyn Sink) {
         let mut body = Body::new(payload);
         let mut entries = Vec::new();
-        let mut look_ahead = payload.len().saturating_mul(LOOK_AHEAD_FACTOR);
+        self.look_ahead = payload.len().saturating_mul(LOOK_AHEAD_FACTOR);
         let whole = str::from_utf8(payload).ok();
         while let Some(piece) = body.next_piece() {
             let line = match whole {
@@ -61,7 +71,7 @@ impl<'d> Decoder<'d> {
                     Some(whole) => &whole[piece.start..],
                     None => valid_part(&payload[piece.start..]),
                 };
-                self.object(&mut body, piece, line, rest, &mut look_ahead, &mut entries, sink);
+                self.object(&mut body, piece, line, rest, &mut entries, sink);
             } else {
                 self.line(&mut body, piece, line, &mut entries, sink);
             }
@@ -75,7 +85,6 @@ impl<'d> Decoder<'d> {
         piece: Piece,
         line: &'t str,
         rest: impl Fn() -> &'t str,
-        look_ahead: &mut usize,
         entries: &mut Vec<Entry<'t>>,
         sink: &mut dyn Sink,
     ) {
@@ -86,10 +95,10 @@ impl<'d> Decoder<'d> {
         };
         if fault.kind == FaultKind::End && !piece.counted {
             // Perhaps printed over several lines; a line that was cut shows by what follows it.
-            let text = bounded(rest(), MAX_RECORD_BYTES.min(*look_ahead));
+            let text = bounded(rest(), MAX_RECORD_BYTES.min(self.look_ahead));
             match self.record(text, context, entries, sink) {
                 Ok(length) => return body.resume(piece.start + length, true),
-                Err(later) => *look_ahead = look_ahead.saturating_sub(later.at),
+                Err(later) => self.look_ahead = self.look_ahead.saturating_sub(later.at),
             }
         } else if piece.in_array && fault.kind != FaultKind::Depth {
             // An element may hold line breaks: its extent is not its line.
@@ -304,6 +313,13 @@ impl<'d> Decoder<'d> {
         let mut scanner = Scanner::new(text);
         scanner.skip_value()?;
         let document = &text[..scanner.at()];
+        if key == "resourceLogs" {
+            // Its records are placed by their ordinal, which other documents and lines of the body have too.
+            let id = self.delivery.id ^ (u128::from(context.offset) + 1) << 64;
+            let delivery = Delivery { id, ..*self.delivery };
+            crate::otlp::decode_json(document.as_bytes(), &delivery, self.rules, sink);
+            return Ok(scanner.at());
+        }
         let detail = format!("an OTLP document of {key}: only log records are read");
         self.reject(document, RejectReason::UnknownFormat, &detail, context, sink);
         Ok(scanner.at())

@@ -14,7 +14,7 @@ use crate::{Delivery, Redactor};
 /// An event in the making.
 pub(crate) struct Draft<'m, 'e> {
     pub(crate) event: HopEvent<'e>,
-    redactor: &'m Redactor,
+    pub(super) redactor: &'m Redactor,
     /// Whether the record says it is of the edge or of a shield.
     edge: Option<bool>,
     fetch_first_ns: Option<u64>,
@@ -38,14 +38,14 @@ impl<'m, 'e> Draft<'m, 'e> {
         self.event.notes.add(note);
     }
 
-    fn cleaned(&mut self, (text, redacted): (Cow<'e, str>, bool)) -> Cow<'e, str> {
+    pub(super) fn cleaned(&mut self, (text, redacted): (Cow<'e, str>, bool)) -> Cow<'e, str> {
         if redacted {
             self.note(Notes::REDACTED);
         }
         text
     }
 
-    fn bounded(&mut self, text: Cow<'e, str>) -> Cow<'e, str> {
+    pub(super) fn bounded(&mut self, text: Cow<'e, str>) -> Cow<'e, str> {
         if text.len() <= coerce::MAX_TEXT_BYTES {
             return text;
         }
@@ -318,82 +318,6 @@ impl<'m, 'e> Draft<'m, 'e> {
         true
     }
 
-    /// Path and query; of a full URL also scheme and host. User and password in a URL are dropped.
-    fn url(&mut self, name: &'e str, value: Scalar<'e>) {
-        if !self.event.path.is_empty() {
-            return self.attribute(name, value);
-        }
-        self.known += 1;
-        let text = self.bounded(value.to_text());
-        let scheme_end =
-            if text.starts_with('/') { None } else { text.find("://").filter(|&at| is_scheme(&text[..at])) };
-        if let Some(at) = scheme_end {
-            let (scheme, rest) = split_at(text, at);
-            let rest = split_at(rest, 3).1;
-            let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-            let (authority, tail) = split_at(rest, authority_end);
-            let host = match authority.rfind('@') {
-                Some(at) => {
-                    self.note(Notes::REDACTED);
-                    split_at(authority, at + 1).1
-                }
-                None => authority,
-            };
-            if self.event.scheme.is_empty() {
-                self.event.scheme = normalize::lower(scheme);
-            }
-            if self.event.host.is_empty() {
-                self.event.host = host;
-            }
-            let tail = if tail.starts_with('/') { tail } else { Cow::Owned(format!("/{tail}")) };
-            return self.path_and_query(tail);
-        }
-        self.path_and_query(text);
-    }
-
-    pub(crate) fn path_and_query(&mut self, text: Cow<'e, str>) {
-        let (path, query) = match memchr::memchr(b'?', text.as_bytes()) {
-            Some(at) => {
-                let (path, query) = split_at(text, at);
-                (path, split_at(query, 1).1)
-            }
-            None => (text, Cow::Borrowed("")),
-        };
-        let path = self.redactor.text(path);
-        self.event.path = self.cleaned(path);
-        if !query.is_empty() {
-            let query = self.redactor.url(query);
-            self.event.query = self.cleaned(query);
-        }
-    }
-
-    /// `GET /path HTTP/1.1`; a bare method where that is all (Splunk's `request` is one).
-    fn request_line(&mut self, name: &'e str, value: Scalar<'e>) {
-        let Scalar::Text(text) = value else { return self.attribute(name, value) };
-        let Some((method, rest)) = split_cow(text.clone(), " ").filter(|(_, rest)| !rest.is_empty()) else {
-            if self.event.method.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphabetic()) {
-                self.event.method = self.bounded(text);
-                self.known += 1;
-                return;
-            }
-            return self.attribute(name, Scalar::Text(text));
-        };
-        let (target, protocol) = match rest.rfind(' ') {
-            Some(at) if rest[at + 1..].starts_with("HTTP/") => {
-                let (target, protocol) = split_at(rest, at);
-                (target, split_at(protocol, 1).1)
-            }
-            _ => (rest, Cow::Borrowed("")),
-        };
-        if self.event.method.is_empty() {
-            self.event.method = method;
-        }
-        if self.event.protocol.is_empty() {
-            self.event.protocol = protocol;
-        }
-        self.url(name, Scalar::Text(target));
-    }
-
     /// What follows from the fields together.
     pub(crate) fn conclude(&mut self, preset_hop: Hop, delivery: &Delivery<'_>) {
         let event = &mut self.event;
@@ -423,7 +347,7 @@ impl<'m, 'e> Draft<'m, 'e> {
         if let Some(wait) = self.fetch_first_ns {
             match (event.upstream_tx_first_ns, event.first_byte_ns) {
                 (Some(sent), _) => {
-                    event.upstream_rx_first_ns = event.upstream_rx_first_ns.or(sent.checked_add(wait))
+                    event.upstream_rx_first_ns = event.upstream_rx_first_ns.or(sent.checked_add(wait));
                 }
                 (None, Some(first_byte)) => {
                     event.upstream_rx_first_ns = event.upstream_rx_first_ns.or(Some(first_byte));
@@ -484,29 +408,4 @@ fn span(value: &Scalar<'_>) -> Option<u64> {
 
 fn same_text(value: &Scalar<'_>, known: &str) -> bool {
     matches!(value, Scalar::Text(text) if text == known)
-}
-
-fn is_scheme(text: &str) -> bool {
-    text.len() <= 8 && !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
-}
-
-/// Splits at an index, borrowing where the text was borrowed.
-fn split_at(text: Cow<'_, str>, at: usize) -> (Cow<'_, str>, Cow<'_, str>) {
-    match text {
-        Cow::Borrowed(text) => {
-            let (head, tail) = text.split_at(at);
-            (head.into(), tail.into())
-        }
-        Cow::Owned(mut text) => {
-            let tail = text.split_off(at);
-            (text.into(), tail.into())
-        }
-    }
-}
-
-/// Splits around the first `separator`.
-fn split_cow<'a>(text: Cow<'a, str>, separator: &str) -> Option<(Cow<'a, str>, Cow<'a, str>)> {
-    let at = text.find(separator)?;
-    let (head, tail) = split_at(text, at);
-    Some((head, split_at(tail, separator.len()).1))
 }

@@ -14,6 +14,7 @@ mod repair;
 mod shape;
 mod target;
 mod text;
+mod url;
 
 pub use preset::{PresetError, PresetId, Presets};
 

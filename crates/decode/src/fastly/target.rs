@@ -128,8 +128,9 @@ const OTHERS: &[(&str, Target)] = &[
     ("attribute", Target::Attribute), // an attribute, for values that need `absent` or `edge_only`
     ("ignore", Target::Ignore), // dropped: constants of the template
 ];
+type OfUnit = fn(Unit) -> Target;
 /// Targets that must state a unit and are no field: durations since the fetch from upstream began.
-const FETCH: &[(&str, fn(Unit) -> Target)] =
+const FETCH: &[(&str, OfUnit)] =
     &[("fetch_first_byte", Target::FetchFirst), ("fetch_last_byte", Target::FetchLast)];
 
 /// Why a mapping names no target.
