@@ -90,7 +90,7 @@ fn request(random: &mut Random, now_ns: i64) -> [HopEvent<'static>; 6] {
             duration_ns: Some(ns(left_us)),
             first_byte_ns: fastly.then(|| ns(left_us / 2)),
             upstream_service_ns: (!fastly).then(|| ns(left_us * 9 / 10)),
-            method: if agent % 9 == 0 { "POST" } else { "GET" }.into(),
+            method: if agent.is_multiple_of(9) { "POST" } else { "GET" }.into(),
             scheme: "https".into(),
             host: format!("www{}.example.com", agent % 12).into(),
             path: path.clone().into(),

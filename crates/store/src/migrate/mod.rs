@@ -18,6 +18,8 @@ use crate::error::StoreError;
 pub use files::{File, RETENTION, SCHEMA};
 pub use render::{DEDUP_WINDOW, Retention, Setting, render};
 
+const UNKNOWN_TABLE: u32 = 60;
+
 /// What [`Store::migrate`] did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {
@@ -40,11 +42,15 @@ impl Store {
     async fn migrate_locked(&self, retention: &Retention) -> Result<Report, StoreError> {
         let cluster = self.endpoint.cluster.as_deref();
         let mut report = Report::default();
-        // The table of what has run is the first statement: it must exist to be asked.
-        let mut known = match self.applied().await {
+        // The table of what has run is itself a statement: on an empty database it cannot be asked yet.
+        let known = match self.applied().await {
             Ok(known) => known,
-            Err(_) => HashMap::new(),
+            Err(error) if error.code() == Some(UNKNOWN_TABLE) => HashMap::new(),
+            Err(error) => return Err(error),
         };
+        // Noted at the end, because on a cluster that table is complete only after the last statement. Dying before
+        // costs a repetition.
+        let mut notes = Vec::new();
         for file in files::in_order(cluster.is_some()) {
             let statement = render(file.sql, Setting { cluster, fsync: self.endpoint.fsync, retention });
             let checksum = xxh3_64(statement.as_bytes());
@@ -58,9 +64,11 @@ impl Store {
                 continue;
             }
             self.run(&statement, "migrate the schema").await?;
-            self.note_applied(file.name, checksum).await?;
-            known.insert(file.name.to_owned(), checksum);
+            notes.push((file.name, checksum));
             report.applied.push(file.name);
+        }
+        for (name, checksum) in notes {
+            self.note_applied(name, checksum).await?;
         }
         Ok(report)
     }

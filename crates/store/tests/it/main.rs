@@ -2,6 +2,8 @@
 //!
 //! To add a test: put it beside those of its subject, and start with `support::store().await`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod exactly_once;
 mod lookup;
 mod schema;
