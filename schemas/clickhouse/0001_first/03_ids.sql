@@ -1,6 +1,6 @@
 -- Finds every hop event of an id, of whatever kind, without a time range: `bucket` and `locator` lead to one granule of
--- `events`, whose rows carry the event's other ids. (Carrying the other ids here as well was measured at 30 bytes an
--- event more, on a budget of 80 for everything.) Equal rows, one per hop of a request, collapse.
+-- `events`, whose rows carry the event's other ids. (Carrying the other ids here as well would
+-- cost an estimated 30 bytes an event, of a budget of 80 for everything.) Equal rows, one per hop of a request, collapse.
 CREATE TABLE IF NOT EXISTS {table:ids} {on_cluster}
 (
     tenant LowCardinality(String),

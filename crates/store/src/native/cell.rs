@@ -1,7 +1,7 @@
 //! How each Rust type of the schema stands in a column: its ClickHouse type on the wire, written and read.
 //!
 //! The type on the wire may be plainer than the column's (`String` for `LowCardinality(String)`, `Int8` for an enum):
-//! the engine converts, which was measured cheaper than sending dictionaries from here.
+//! the engine converts.
 
 use std::borrow::Cow;
 

@@ -14,7 +14,7 @@ pub type EventRow = HopEvent<'static>;
 /// Most events of one answer.
 pub const MAX_EVENTS: usize = 10_000;
 
-/// Which fields are read. A read costs about as much as the number of columns: `All` is three times `Waterfall`.
+/// Which fields are read. The cost of a read grows with the number of columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Columns {
     /// What puts a request's events in order and says what happened.
