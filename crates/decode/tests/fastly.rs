@@ -1,5 +1,7 @@
 //! Fastly bodies as they come over the wire, to events and rejects: each sample set, each trap, any split and order.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, not only test functions, may fail")]
+
 use std::path::Path;
 
 use decode::fastly::{self, Presets};
