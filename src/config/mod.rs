@@ -150,7 +150,7 @@ impl Written {
         for key in KEYS {
             let (value, origin) = &self.values[key.name];
             let shown = if key.secret && !value.is_empty() { "(set)" } else { value };
-            let _ = writeln!(out, "{} = {:?}  # {origin}", key.name, shown);
+            let _ = writeln!(out, "# {}\n{} = {:?}  # {origin}", key.doc, key.name, shown);
         }
         for table in &self.sources {
             let name = table.get("name").and_then(toml::Value::as_str).unwrap_or("?");

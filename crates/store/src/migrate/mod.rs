@@ -35,8 +35,20 @@ struct Applied {
 
 impl Store {
     /// Runs the schema statements that have not run here, and sets the retention where it differs from the last one.
+    ///
+    /// Makes the database first, where it is missing.
     pub async fn migrate(&self, retention: &Retention) -> Result<Report, StoreError> {
+        self.create_database().await?;
         lock::with_lock(self, || self.migrate_locked(retention)).await
+    }
+
+    async fn create_database(&self) -> Result<(), StoreError> {
+        let name = self.endpoint.database.replace('\\', "\\\\").replace('`', "\\`");
+        let on_cluster = self.endpoint.cluster.as_ref().map(|cluster| format!(" ON CLUSTER '{}'", cluster.replace('\'', "")));
+        let statement = format!("CREATE DATABASE IF NOT EXISTS `{name}`{}", on_cluster.unwrap_or_default());
+        // A statement runs in a database, and this one's may not be there yet.
+        let anywhere = self.client.clone().with_database("default");
+        anywhere.query_raw(&statement).execute().await.map_err(failed("create the database"))
     }
 
     async fn migrate_locked(&self, retention: &Retention) -> Result<Report, StoreError> {
