@@ -63,7 +63,7 @@ impl<'a> Message<'a> {
     }
 
     /// The next field; `None` at the end. After an error the rest of the message cannot be read.
-    #[inline]
+    #[inline(always)] // a message is a loop of nothing else
     pub(crate) fn field(&mut self) -> Result<Option<(u32, Value<'a>)>, WireError> {
         if self.rest.is_empty() {
             return Ok(None);

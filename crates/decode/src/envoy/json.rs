@@ -69,22 +69,7 @@ pub(crate) fn read(
     if is_lossy {
         draft.event.notes.add(Notes::BAD_UTF8);
     }
-    let mut object = Object::open(line).map_err(explain)?;
-    let mut place = 0;
-    while let Some((key, member)) = object.member().map_err(explain)? {
-        let target = keys.target(place, &key);
-        place += 1;
-        match member {
-            Member::Scalar(scalar) => draft.put(target, &key, scalar),
-            Member::Nested(text) => put_nested(&mut draft, target, key, text),
-        }
-    }
-    if !line[object.position()..].trim_ascii().is_empty() {
-        return Err((
-            RejectReason::BadJson,
-            format!("more text after the object, at byte {}", object.position()),
-        ));
-    }
+    read_members(line, &mut draft, keys)?;
     if draft.evidence() < MIN_EVIDENCE {
         return Err((
             RejectReason::NoKnownField,
@@ -100,7 +85,17 @@ pub(crate) fn read(
 pub(crate) fn read_members<'a>(line: &'a str, draft: &mut Draft<'a, '_>, keys: &mut Keys) -> Read {
     let mut object = Object::open(line).map_err(explain)?;
     let mut place = 0;
-    while let Some((key, member)) = object.member().map_err(explain)? {
+    loop {
+        while let Some((known, target)) = keys.order.get(place)
+            && let Some(member) = object.expected(known)
+        {
+            place += 1;
+            match member.map_err(explain)? {
+                Member::Scalar(scalar) => draft.put(*target, known, scalar),
+                Member::Nested(text) => put_nested(draft, *target, Cow::Owned(known.to_string()), text),
+            }
+        }
+        let Some((key, member)) = object.member().map_err(explain)? else { break };
         let target = keys.target(place, &key);
         place += 1;
         match member {

@@ -17,7 +17,9 @@ pub fn decode_json(body: &[u8], delivery: &Delivery<'_>, rules: &Rules, sink: &m
     let text = String::from_utf8_lossy(body);
     let document: Value = match serde_json::from_str(&text) {
         Ok(document) => document,
-        Err(error) if error.is_eof() => return refuse(RejectReason::Truncated, "the OTLP document does not end"),
+        Err(error) if error.is_eof() => {
+            return refuse(RejectReason::Truncated, "the OTLP document does not end");
+        }
         Err(error) if error.to_string().contains("recursion limit") => {
             return refuse(RejectReason::TooDeep, "nested deeper than 128");
         }
@@ -36,7 +38,14 @@ pub fn decode_json(body: &[u8], delivery: &Delivery<'_>, rules: &Rules, sink: &m
         let resource = pairs(logs.pointer("/resource/attributes"), &mut notes);
         for raw in list(logs, "scopeLogs").flat_map(|scope| list(scope, "logRecords")) {
             let (mut record, bytes) = (read(raw), raw.to_string());
-            normalize(&mut record, &resource, &mut memory, (count, bytes.as_bytes()), (delivery, rules), sink);
+            normalize(
+                &mut record,
+                &resource,
+                &mut memory,
+                (count, bytes.as_bytes()),
+                (delivery, rules),
+                sink,
+            );
             count += 1;
         }
     }
@@ -77,7 +86,8 @@ fn read(raw: &Value) -> Record<'_> {
 fn pairs<'a>(attributes: Option<&'a Value>, notes: &mut Notes) -> Pairs<'a> {
     let mut pairs = Pairs::new();
     for attribute in attributes.and_then(Value::as_array).into_iter().flatten() {
-        let (Some(key), Some(any)) = (attribute.get("key").and_then(Value::as_str), attribute.get("value")) else {
+        let (Some(key), Some(any)) = (attribute.get("key").and_then(Value::as_str), attribute.get("value"))
+        else {
             notes.add(Notes::UNREADABLE_FIELD);
             continue;
         };
@@ -91,7 +101,9 @@ fn pairs<'a>(attributes: Option<&'a Value>, notes: &mut Notes) -> Pairs<'a> {
             }
             Some(("boolValue", Value::Bool(flag))) => Scalar::Bool(*flag),
             Some(("intValue", Value::Number(number))) => number.as_i64().map_or(Scalar::Null, Scalar::Int),
-            Some(("doubleValue", Value::Number(number))) => number.as_f64().map_or(Scalar::Null, Scalar::Float),
+            Some(("doubleValue", Value::Number(number))) => {
+                number.as_f64().map_or(Scalar::Null, Scalar::Float)
+            }
             None => Scalar::Null,
             Some(_) => {
                 notes.add(Notes::UNREADABLE_FIELD);

@@ -122,9 +122,11 @@ fn put_pair<'a>(pair: Value<'a>, pairs: &mut Pairs<'a>, notes: &mut Notes) -> Re
 }
 
 fn text<'a>(value: Value<'a>, notes: &mut Notes) -> Text<'a> {
-    let text = String::from_utf8_lossy(value.bytes());
-    if matches!(text, Text::Owned(_)) {
-        notes.add(Notes::BAD_UTF8);
+    match std::str::from_utf8(value.bytes()) {
+        Ok(text) => Text::Borrowed(text),
+        Err(_) => {
+            notes.add(Notes::BAD_UTF8);
+            String::from_utf8_lossy(value.bytes())
+        }
     }
-    text
 }

@@ -6,7 +6,7 @@ use event::{Notes, Precision, Text};
 
 use crate::coerce::{self, Scalar};
 use crate::envoy::Draft;
-use crate::envoy::als::{flags, metadata, text, tls};
+use crate::envoy::als::{self, flags, metadata, text, tls};
 use crate::envoy::target::{self, Target};
 use crate::protobuf::{Message, Value, WireError, pair};
 
@@ -131,9 +131,10 @@ pub(super) fn read<'a>(common: &'a [u8], draft: &mut Draft<'a, '_>) -> Result<()
 /// A tag is an attribute, unless its name says that it is an id.
 fn custom_tag<'a>(value: Value<'a>, draft: &mut Draft<'a, '_>) -> Result<(), WireError> {
     let (key, value) = pair(value.bytes())?;
-    let key = String::from_utf8_lossy(key);
+    let key = als::name(key);
     let value = text(value, &mut draft.event.notes);
-    let target = match target::label(&key) {
+    // The shortest of these names is `cookie`.
+    let target = match if key.len() < 6 { Target::Attribute } else { target::label(&key) } {
         target @ (Target::Correlation | Target::RequestId | Target::Traceparent | Target::Secret) => target,
         _ => {
             draft.named_attribute(key.clone(), &key, value);

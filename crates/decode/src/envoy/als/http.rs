@@ -6,7 +6,7 @@ use event::Notes;
 
 use crate::coerce::Scalar;
 use crate::envoy::Draft;
-use crate::envoy::als::{common, text};
+use crate::envoy::als::{self, common, text};
 use crate::envoy::target::{self, Target};
 use crate::protobuf::{Message, Value, WireError, pair};
 
@@ -100,7 +100,7 @@ fn put<'a>(draft: &mut Draft<'a, '_>, target: Target, value: Value<'a>) {
 
 fn header<'a>(block: Block, value: Value<'a>, draft: &mut Draft<'a, '_>) -> Result<(), WireError> {
     let (name, value) = pair(value.bytes())?;
-    let name = String::from_utf8_lossy(name);
+    let name = als::name(name);
     let value = text(value, &mut draft.event.notes);
     let (target, prefix) = match block {
         Block::Request => (target::of_request_header(&name), "http.request.header."),
