@@ -3,6 +3,8 @@
 //! It never traces its own ingest: spans are made by the query API and by shipping, and [`crate::config`] refuses an
 //! endpoint that is one of our own ports.
 
+use std::io::IsTerminal as _;
+
 use anyhow::Context as _;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig as _;
@@ -24,7 +26,9 @@ impl Telemetry {
     pub(crate) fn start(settings: &TelemetrySettings) -> anyhow::Result<Self> {
         let filter = EnvFilter::try_new(&settings.log)
             .with_context(|| format!("`telemetry.log` = {:?} is not a filter such as `info,spool=debug`", settings.log))?;
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(true);
+        let lines = tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal());
         let lines = if settings.json { lines.json().boxed() } else { lines.boxed() };
         let spans = settings.otlp_endpoint.as_deref().map(exporter).transpose()?;
         let export = spans.as_ref().map(|provider| {

@@ -13,6 +13,10 @@ use super::answer::{EventAnswer, EventsAnswer};
 use super::{Api, Problem};
 use crate::accept::unix_ns;
 
+/// A tail stays this far behind: segments are shipped side by side, so an older one may become visible after a newer
+/// one, and a cursor that had passed it would miss it. Sealing takes a second, an insert under load another.
+const TAIL_SETTLES_NS: i64 = 3_000_000_000;
+
 /// What events must say. Everything given must hold.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -48,14 +52,14 @@ pub(crate) struct EventsQuery {
     from: Option<String>,
     /// Only events that started before, RFC 3339.
     to: Option<String>,
-    /// Only events that started within the last `90s`, `15m`, `6h`, `7d`.
+    /// Only events that started (`order=oldest`: were received) within the last `90s`, `15m`, `6h`, `7d`.
     since: Option<String>,
     /// At most so many; default 100.
     #[serde(default)]
     limit: usize,
     /// `next` of the page before.
     after: Option<String>,
-    /// `newest` (default) or `oldest` first, by receipt.
+    /// `newest` (default) or `oldest` first, by receipt; `oldest` stays three seconds behind.
     order: Option<String>,
 }
 
@@ -77,8 +81,12 @@ pub(super) async fn events(
 ) -> Result<Json<EventsAnswer>, Problem> {
     let tenant = api.tenant(&headers)?;
     let Query(query) = query.map_err(|error| Problem::bad_request(&error.body_text()))?;
-    let filter = filter(query, unix_ns(), api.answer_rows)?;
-    let rows = api.store()?.search(&tenant, &filter).await?;
+    let now_ns = unix_ns();
+    let filter = filter(query, now_ns, api.answer_rows)?;
+    let mut rows = api.store()?.search(&tenant, &filter).await?;
+    if filter.order == SearchOrder::Oldest {
+        rows.retain(|row| row.received_ns <= now_ns - TAIL_SETTLES_NS);
+    }
     let next = rows.last().map(|last| cursor_text(Cursor::after(last)));
     // A search ends with a page that is not full; a tail goes on from wherever it was.
     let next = match filter.order {
@@ -90,7 +98,17 @@ pub(super) async fn events(
 
 fn filter(query: EventsQuery, now_ns: i64, most: usize) -> Result<SearchFilter, Problem> {
     let (status, status_class) = query.status.as_deref().map(status).transpose()?.unwrap_or_default();
+    let order = match query.order.as_deref() {
+        None | Some("newest") => SearchOrder::Newest,
+        Some("oldest") => SearchOrder::Oldest,
+        Some(other) => return Err(wrong("order", other, "`newest` or `oldest`")),
+    };
     let since_ns = query.since.as_deref().map(since).transpose()?.map(|ago| now_ns.saturating_sub(ago));
+    // A tail begins by receipt: a late or imported event is new to whoever follows, whatever its own clock says.
+    let (since_ns, begin) = match order {
+        SearchOrder::Newest => (since_ns, None),
+        SearchOrder::Oldest => (None, since_ns.map(|received_ns| Cursor { received_ns, start_ns: i64::MIN, event_key: 0 })),
+    };
     let limit = if query.limit == 0 { 100 } else { query.limit.min(most) };
     Ok(SearchFilter {
         from_ns: query.from.as_deref().map(|text| time("from", text)).transpose()?.or(since_ns),
@@ -109,12 +127,8 @@ fn filter(query: EventsQuery, now_ns: i64, most: usize) -> Result<SearchFilter, 
         verdict_reason: query.verdict_reason,
         response_flag: query.flag,
         least_duration_ns: query.min_duration_ms.map(|ms| (ms.max(0.0) * 1e6) as u64),
-        order: match query.order.as_deref() {
-            None | Some("newest") => SearchOrder::Newest,
-            Some("oldest") => SearchOrder::Oldest,
-            Some(other) => return Err(wrong("order", other, "`newest` or `oldest`")),
-        },
-        before: query.after.as_deref().map(cursor).transpose()?,
+        order,
+        before: query.after.as_deref().map(cursor).transpose()?.or(begin),
         limit,
         ..SearchFilter::default()
     })

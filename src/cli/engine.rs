@@ -73,7 +73,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     set(&mut limits.public_statements, arguments.public_statements);
     set(&mut limits.merge_threads, arguments.merge_threads);
     set(&mut limits.mark_cache_bytes, arguments.mark_cache_bytes);
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    // The service forwards these lines as its own; colours would be noise in them.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).without_time().init();
     match engine::run(options).context("run the engine")? {}
 }
 

@@ -101,6 +101,7 @@ impl Service {
             })
         };
         let (http, grpc) = (address("HTTP"), address("gRPC"));
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::blocking::Client::builder()
             .danger_accept_invalid_certs(true)
             .timeout(Duration::from_secs(30))
