@@ -4,18 +4,19 @@
 //! the middle neither loses nor doubles what it sent. What is held in memory is bounded by the [`Gate`].
 
 mod gate;
+mod receipt;
 mod sink;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use decode::{Delivery, Rules, Sink};
-use spool::{AppendError, Spool};
+use spool::Spool;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub(crate) use gate::{Gate, Hold};
+pub(crate) use receipt::{Receipt, Refusal, RejectLine};
 pub(crate) use sink::SpoolSink;
 
 use crate::config::Source;
@@ -24,62 +25,6 @@ use crate::metrics::Metrics;
 /// Deliveries decoded at once. Decoding is pure CPU work: more than the cores would only hold more memory.
 fn decode_slots() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from)
-}
-
-/// What a sender is told of a delivery that is durable.
-#[derive(Debug, Default)]
-pub(crate) struct Receipt {
-    /// Records that became hop events.
-    pub(crate) accepted: u64,
-    /// Records that became rejects (stored as well).
-    pub(crate) rejected: u64,
-    /// Rejects by reason.
-    pub(crate) by_reason: BTreeMap<&'static str, u64>,
-    /// The first few rejects.
-    pub(crate) first: Vec<RejectLine>,
-}
-
-/// One reject as the sender is told of it: enough to find the line, nothing of its content.
-#[derive(Debug)]
-pub(crate) struct RejectLine {
-    pub(crate) reason: &'static str,
-    pub(crate) offset: u64,
-    pub(crate) detail: String,
-}
-
-/// Why a delivery was not accepted. The sender may send it again: nothing of it was acknowledged.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
-    /// Too much in flight.
-    #[error("too many bytes in flight; try again after {0:?}")]
-    Busy(Duration),
-    /// The spool has no room or the disk fails.
-    #[error(transparent)]
-    Spool(#[from] AppendError),
-    /// The service is going down, or the task that decoded was lost.
-    #[error("the service is shutting down; try another instance")]
-    Stopped,
-}
-
-impl Refusal {
-    /// When to come back.
-    pub(crate) fn retry_after(&self) -> Duration {
-        match self {
-            Self::Busy(after) => *after,
-            Self::Spool(error) => error.retry_after().unwrap_or(Duration::from_secs(1)),
-            Self::Stopped => Duration::from_secs(1),
-        }
-    }
-
-    /// The cause as a metric label.
-    pub(crate) fn cause(&self) -> &'static str {
-        match self {
-            Self::Busy(_) => "busy",
-            Self::Spool(AppendError::Full { .. }) => "spool_full",
-            Self::Spool(_) => "spool_failed",
-            Self::Stopped => "stopped",
-        }
-    }
 }
 
 /// Accepts deliveries; cheap to clone.
@@ -93,7 +38,12 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(crate) fn new(rules: Arc<Rules>, spool: Arc<Spool>, in_flight_bytes: usize, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        rules: Arc<Rules>,
+        spool: Arc<Spool>,
+        in_flight_bytes: usize,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let slots = Arc::new(Semaphore::new(decode_slots()));
         Self { rules, spool, gate: Gate::new(in_flight_bytes), slots, metrics }
     }
@@ -174,7 +124,11 @@ impl Acceptor {
 
     /// As [`Self::append`], for senders that cannot be asked to come back: waits for room, so that the transport
     /// pushes back instead.
-    pub(crate) async fn append_when_room(&self, source: &Source, sink: SpoolSink) -> Result<Receipt, Refusal> {
+    pub(crate) async fn append_when_room(
+        &self,
+        source: &Source,
+        sink: SpoolSink,
+    ) -> Result<Receipt, Refusal> {
         let (batches, receipt) = sink.finish();
         let mut outcome = Ok(receipt);
         for batch in batches {

@@ -72,7 +72,8 @@ impl Link {
             })
         };
         let first = endpoint.borrow_and_update().clone();
-        let public = first.as_ref().and_then(|first| first.public.clone()).map(|address| (address, credentials));
+        let public =
+            first.as_ref().and_then(|first| first.public.clone()).map(|address| (address, credentials));
         let (sender, store) = watch::channel(first.as_ref().map(&connect));
         tokio::spawn(async move {
             while endpoint.changed().await.is_ok() {

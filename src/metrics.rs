@@ -111,10 +111,28 @@ impl Metrics {
         registry.register("refusals", "Deliveries refused, to be sent again", self.refused.clone());
         registry.register("segments", "Tries at shipping a segment", self.segments.clone());
         registry.register("shipped_events", "Hop events in the store", self.shipped_events.clone());
-        registry.register("engine_restarts", "Starts of the engine after the first", self.engine_restarts.clone());
-        registry.register_with_unit("spool_used", "Disk taken by waiting segments", Unit::Bytes, self.spool_used.clone());
-        registry.register_with_unit("spool_max", "Disk that segments may take", Unit::Bytes, self.spool_max.clone());
-        registry.register("spool_segments_waiting", "Sealed segments not yet shipped", self.spool_waiting.clone());
+        registry.register(
+            "engine_restarts",
+            "Starts of the engine after the first",
+            self.engine_restarts.clone(),
+        );
+        registry.register_with_unit(
+            "spool_used",
+            "Disk taken by waiting segments",
+            Unit::Bytes,
+            self.spool_used.clone(),
+        );
+        registry.register_with_unit(
+            "spool_max",
+            "Disk that segments may take",
+            Unit::Bytes,
+            self.spool_max.clone(),
+        );
+        registry.register(
+            "spool_segments_waiting",
+            "Sealed segments not yet shipped",
+            self.spool_waiting.clone(),
+        );
         registry.register_with_unit(
             "spool_oldest_age",
             "Age of the oldest record not in the store",

@@ -37,8 +37,9 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     // A second provider may be compiled in by a dependency; ours is the one that is used.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let data_dir = &settings.data_dir;
-    std::fs::create_dir_all(data_dir.join("positions"))
-        .with_context(|| format!("cannot make the data directory {}: choose another with --data-dir", data_dir.display()))?;
+    std::fs::create_dir_all(data_dir.join("positions")).with_context(|| {
+        format!("cannot make the data directory {}: choose another with --data-dir", data_dir.display())
+    })?;
 
     // Ports first: a taken one must be said before the engine takes its second to start.
     let http = Port::bind(&settings.http, settings.limits.connections, "http.listen").await?;
@@ -47,7 +48,8 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::default());
     let spool = open_spool(&settings).await?;
     let rules = Arc::new(rules(&settings)?);
-    let acceptor = Acceptor::new(rules, Arc::clone(&spool), settings.limits.in_flight_bytes, Arc::clone(&metrics));
+    let acceptor =
+        Acceptor::new(rules, Arc::clone(&spool), settings.limits.in_flight_bytes, Arc::clone(&metrics));
     let link = Link::open(&settings, Arc::clone(&metrics)).await?;
 
     let stopping = CancellationToken::new();
@@ -135,7 +137,8 @@ async fn open_spool(settings: &Settings) -> anyhow::Result<Arc<Spool>> {
         payload_version: u32::from(event::wire::VERSION),
         ..spool::Options::default()
     };
-    let (spool, recovery) = Spool::open(settings.data_dir.join("spool"), options).await.context("open the spool")?;
+    let (spool, recovery) =
+        Spool::open(settings.data_dir.join("spool"), options).await.context("open the spool")?;
     tracing::info!(?recovery, "spool is open");
     Ok(Arc::new(spool))
 }
@@ -159,7 +162,8 @@ fn rules(settings: &Settings) -> anyhow::Result<Rules> {
 fn presets(settings: &Settings) -> anyhow::Result<Presets> {
     let mut presets = Presets::built_in().context("read the built-in presets")?;
     for path in &settings.fastly_presets {
-        let text = std::fs::read_to_string(path).with_context(|| format!("read the preset {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("read the preset {}", path.display()))?;
         presets = presets.and_user(&text).with_context(|| format!("preset {}", path.display()))?;
     }
     for source in settings.sources.iter().filter(|source| !source.preset.is_empty()) {
@@ -177,7 +181,8 @@ fn subject_key(path: &Path) -> anyhow::Result<Vec<u8>> {
         Ok(key) if key.len() >= 16 => return Ok(key),
         Ok(_) => anyhow::bail!("the key in {} is shorter than 16 bytes", path.display()),
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("read the key of subject pseudonyms {}", path.display()));
+            return Err(error)
+                .with_context(|| format!("read the key of subject pseudonyms {}", path.display()));
         }
         Err(_) => {}
     }
@@ -216,7 +221,12 @@ fn follow_files(settings: &Settings, acceptor: &Acceptor, stopping: &Cancellatio
     let mut followers = JoinSet::new();
     for source in settings.sources.iter().filter(|source| source.kind == SourceKind::File) {
         let positions = settings.data_dir.join("positions");
-        followers.spawn(files::follow(Arc::new(source.clone()), acceptor.clone(), positions, stopping.clone()));
+        followers.spawn(files::follow(
+            Arc::new(source.clone()),
+            acceptor.clone(),
+            positions,
+            stopping.clone(),
+        ));
     }
     followers
 }
@@ -226,7 +236,10 @@ fn announce(settings: &Settings, link: &Link, http: SocketAddr, grpc: SocketAddr
     tracing::info!("HTTP on {}://{http} (Fastly, OTLP, lines, queries)", scheme(settings.http.tls.is_some()));
     tracing::info!("gRPC on {}://{grpc} (Envoy ALS, OTLP)", scheme(settings.grpc.tls.is_some()));
     if let Some((address, credentials)) = &link.public {
-        tracing::info!("ClickHouse, read-only, on http://{address}, user and password in {}", credentials.display());
+        tracing::info!(
+            "ClickHouse, read-only, on http://{address}, user and password in {}",
+            credentials.display()
+        );
     }
     if settings.insecure {
         tracing::warn!("--insecure: ports are open without TLS or tokens to whoever reaches them");

@@ -93,7 +93,8 @@ impl Shipper {
         let Some(store) = self.store.borrow().clone() else {
             return Err("the engine is restarting".to_owned());
         };
-        let inserted = store.insert(batch, segment, &self.instance).await.map_err(|error| error.to_string())?;
+        let inserted =
+            store.insert(batch, segment, &self.instance).await.map_err(|error| error.to_string())?;
         if inserted.refused > 0 {
             tracing::error!(rows = inserted.refused, "the store refused rows for good; they are rejects now");
         }

@@ -24,8 +24,9 @@ pub(crate) struct Telemetry {
 impl Telemetry {
     /// Starts logging, and span export where configured. Needs the tokio runtime for the latter.
     pub(crate) fn start(settings: &TelemetrySettings) -> anyhow::Result<Self> {
-        let filter = EnvFilter::try_new(&settings.log)
-            .with_context(|| format!("`telemetry.log` = {:?} is not a filter such as `info,spool=debug`", settings.log))?;
+        let filter = EnvFilter::try_new(&settings.log).with_context(|| {
+            format!("`telemetry.log` = {:?} is not a filter such as `info,spool=debug`", settings.log)
+        })?;
         let lines = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
             .with_ansi(std::io::stderr().is_terminal());

@@ -22,7 +22,12 @@ pub(crate) struct SpoolSink {
 
 impl SpoolSink {
     pub(crate) fn new() -> Self {
-        Self { full: Vec::new(), open: Batch::new(), scratch: Vec::with_capacity(2048), receipt: Receipt::default() }
+        Self {
+            full: Vec::new(),
+            open: Batch::new(),
+            scratch: Vec::with_capacity(2048),
+            receipt: Receipt::default(),
+        }
     }
 
     /// The batches and the receipt that holds once all of them are durable.

@@ -107,7 +107,9 @@ fn filter(query: EventsQuery, now_ns: i64, most: usize) -> Result<SearchFilter, 
     // A tail begins by receipt: a late or imported event is new to whoever follows, whatever its own clock says.
     let (since_ns, begin) = match order {
         SearchOrder::Newest => (since_ns, None),
-        SearchOrder::Oldest => (None, since_ns.map(|received_ns| Cursor { received_ns, start_ns: i64::MIN, event_key: 0 })),
+        SearchOrder::Oldest => {
+            (None, since_ns.map(|received_ns| Cursor { received_ns, start_ns: i64::MIN, event_key: 0 }))
+        }
     };
     let limit = if query.limit == 0 { 100 } else { query.limit.min(most) };
     Ok(SearchFilter {
@@ -116,7 +118,11 @@ fn filter(query: EventsQuery, now_ns: i64, most: usize) -> Result<SearchFilter, 
         status,
         status_class,
         hop: query.hop.as_deref().map(|text| word("hop", text, Hop::from_name)).transpose()?,
-        direction: query.direction.as_deref().map(|text| word("direction", text, Direction::from_name)).transpose()?,
+        direction: query
+            .direction
+            .as_deref()
+            .map(|text| word("direction", text, Direction::from_name))
+            .transpose()?,
         service: query.service,
         host: query.host,
         path_prefix: query.path_prefix,

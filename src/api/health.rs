@@ -60,7 +60,10 @@ impl Readiness {
         }
         // Senders need not go elsewhere for this: what they send is durable and waits.
         if let Some(age) = stats.oldest_age.filter(|age| (*age).min(self.progress.since()) > SHIPPING_STUCK) {
-            slow.push(format!("nothing was shipped for {:.0?}; the oldest waiting record is {age:.0?} old", self.progress.since()));
+            slow.push(format!(
+                "nothing was shipped for {:.0?}; the oldest waiting record is {age:.0?} old",
+                self.progress.since()
+            ));
         }
         (down, slow)
     }
@@ -84,7 +87,10 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
 
 /// Prometheus exposition.
 pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
-    let text = api.metrics.text(&api.readiness.spool()).map_err(|_| Problem::unavailable("metrics cannot be written"))?;
+    let text = api
+        .metrics
+        .text(&api.readiness.spool())
+        .map_err(|_| Problem::unavailable("metrics cannot be written"))?;
     let kind = (header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8");
     Ok(([kind], text).into_response())
 }

@@ -22,7 +22,6 @@ pub(crate) use health::Readiness;
 pub(crate) use problem::Problem;
 
 use crate::config::{Reader, Settings};
-use crate::ingest::auth::bearer;
 use crate::metrics::Metrics;
 
 /// What every query handler needs; clones share it.
@@ -44,7 +43,8 @@ impl Api {
         metrics: Arc<Metrics>,
         readiness: Readiness,
     ) -> Self {
-        let open = settings.readers.is_empty() && (settings.http.address.ip().is_loopback() || settings.insecure);
+        let open =
+            settings.readers.is_empty() && (settings.http.address.ip().is_loopback() || settings.insecure);
         Self {
             store,
             readers: settings.readers.clone().into(),
@@ -60,15 +60,24 @@ impl Api {
         if let Some(tenant) = &self.open_tenant {
             return Ok(Arc::clone(tenant));
         }
-        let presented = headers.get(AUTHORIZATION).map(|value| bearer(value.as_bytes())).unwrap_or_default();
-        self.readers.iter().find(|reader| reader.token.admits(presented)).map(|reader| reader.tenant.as_str().into()).ok_or_else(
-            || Problem::unauthorized("send `Authorization: Bearer TOKEN` with the token of a configured [[reader]]"),
-        )
+        let presented = headers.get(AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
+        self.readers
+            .iter()
+            .find(|reader| reader.token.admits(presented))
+            .map(|reader| reader.tenant.as_str().into())
+            .ok_or_else(|| {
+                Problem::unauthorized(
+                    "send `Authorization: Bearer TOKEN` with the token of a configured [[reader]]",
+                )
+            })
     }
 
     /// The store as it is reachable now.
     fn store(&self) -> Result<Store, Problem> {
-        self.store.borrow().clone().ok_or_else(|| Problem::unavailable("the engine is restarting; try again in a second"))
+        self.store
+            .borrow()
+            .clone()
+            .ok_or_else(|| Problem::unavailable("the engine is restarting; try again in a second"))
     }
 }
 

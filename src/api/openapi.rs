@@ -7,13 +7,12 @@ use utoipa::OpenApi as _;
 /// Everything under `/api/v1`.
 #[derive(utoipa::OpenApi)]
 #[openapi(
-    info(title = "Throughline query API", description = "Hop events and traces joined from Fastly and Envoy logs.", license(name = "Apache-2.0")),
-    paths(
-        super::traces::trace,
-        super::events::events,
-        super::rejects::rejects,
-        super::sources::sources,
+    info(
+        title = "Throughline query API",
+        description = "Hop events and traces joined from Fastly and Envoy logs.",
+        license(name = "Apache-2.0")
     ),
+    paths(super::traces::trace, super::events::events, super::rejects::rejects, super::sources::sources,),
     components(schemas(super::Problem))
 )]
 struct Description;
@@ -35,6 +34,9 @@ mod tests {
             std::fs::write(path, &generated).unwrap();
         }
         let kept = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(kept == generated, "schemas/openapi.json is old: run UPDATE_SCHEMAS=1 cargo test --bin throughline openapi");
+        assert!(
+            kept == generated,
+            "schemas/openapi.json is old: run UPDATE_SCHEMAS=1 cargo test --bin throughline openapi"
+        );
     }
 }

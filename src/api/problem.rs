@@ -25,7 +25,13 @@ pub(crate) struct Problem {
 impl Problem {
     fn new(status: StatusCode, detail: &str) -> Self {
         let title = status.canonical_reason().unwrap_or("error");
-        Self { kind: "about:blank", title, status: status.as_u16(), detail: detail.to_owned(), retry_after_s: None }
+        Self {
+            kind: "about:blank",
+            title,
+            status: status.as_u16(),
+            detail: detail.to_owned(),
+            retry_after_s: None,
+        }
     }
 
     pub(crate) fn bad_request(detail: &str) -> Self {
@@ -67,7 +73,10 @@ impl From<&Refusal> for Problem {
     fn from(refusal: &Refusal) -> Self {
         // Rounded up: a sender that comes back early is refused again.
         let seconds = refusal.retry_after().as_millis().div_ceil(1000).max(1) as u64;
-        Self { retry_after_s: Some(seconds), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string()) }
+        Self {
+            retry_after_s: Some(seconds),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string())
+        }
     }
 }
 

@@ -70,7 +70,12 @@ pub(super) async fn rejects(
     let tenant = api.tenant(&headers)?;
     let Query(query) = query.map_err(|error| Problem::bad_request(&error.body_text()))?;
     let reason = query.reason.as_deref().map(reason).transpose()?;
-    let filter = RejectFilter { source: query.source, reason, before_ns: None, limit: query.limit.min(api.answer_rows) };
+    let filter = RejectFilter {
+        source: query.source,
+        reason,
+        before_ns: None,
+        limit: query.limit.min(api.answer_rows),
+    };
     let rows = api.store()?.rejects(&tenant, &filter).await?;
     let rejects = rows
         .into_iter()

@@ -45,7 +45,10 @@ pub(crate) struct ReasonCount {
         (status = 503, description = "The store cannot answer now", body = Problem),
     )
 )]
-pub(super) async fn sources(State(api): State<Api>, headers: HeaderMap) -> Result<Json<SourcesAnswer>, Problem> {
+pub(super) async fn sources(
+    State(api): State<Api>,
+    headers: HeaderMap,
+) -> Result<Json<SourcesAnswer>, Problem> {
     let tenant = api.tenant(&headers)?;
     let rows = api.store()?.sources(&tenant).await?;
     let sources = rows

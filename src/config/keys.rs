@@ -18,7 +18,8 @@ const OTHER_VARIABLES: &[&str] = &[
 /// Whether a variable with our prefix is not ours to judge: read elsewhere, or made by Kubernetes for a service that
 /// is called `throughline` (`THROUGHLINE_SERVICE_HOST`, `THROUGHLINE_PORT_8080_TCP_ADDR`).
 pub(super) fn is_foreign(name: &str) -> bool {
-    let from_kubernetes = name.contains("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || name.contains("_PORT");
+    let from_kubernetes =
+        name.contains("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || name.contains("_PORT");
     OTHER_VARIABLES.contains(&name) || from_kubernetes
 }
 
@@ -54,36 +55,100 @@ const fn secret(name: &'static str, doc: &'static str) -> Key {
 pub(crate) const KEYS: &[Key] = &[
     key("data_dir", "data", "Directory for spool, positions and the embedded engine's data."),
     key("insecure", "false", "Serve other addresses than loopback without TLS and tokens. For trials only."),
-    key("http.listen", "127.0.0.1:8080", "Fastly, OTLP/HTTP, lines, query API, metrics. Loopback: safe without tokens."),
+    key(
+        "http.listen",
+        "127.0.0.1:8080",
+        "Fastly, OTLP/HTTP, lines, query API, metrics. Loopback: safe without tokens.",
+    ),
     key("http.tls_cert", "", "PEM chain; with http.tls_key makes the port https, which Fastly requires."),
     key("http.tls_key", "", "PEM key of http.tls_cert. Both files are read again when they change."),
     key("grpc.listen", "127.0.0.1:4317", "Envoy ALS and OTLP/gRPC; 4317 is OTLP's registered port."),
     key("grpc.tls_cert", "", "PEM chain for the gRPC port."),
     key("grpc.tls_key", "", "PEM key for the gRPC port."),
     key("limits.body", "100MiB", "Largest request body as sent. Fastly sends at most 100 MB by default."),
-    key("limits.unpacked", "256MiB", "Largest body after decompression. 100 MB of JSON lines pack 2-20 to 1; a bomb stops here."),
-    key("limits.in_flight", "384MiB", "Bytes of deliveries held at once, packed and unpacked. Over it: 503 and Retry-After."),
-    key("limits.grpc_message", "16MiB", "Largest gRPC message. Envoy sends 16 KiB batches after a first of 80 KiB."),
-    key("limits.connections", "12000", "Connections per port; one costs about 10 KiB. 10,000 idle ones must not lock senders out."),
+    key(
+        "limits.unpacked",
+        "256MiB",
+        "Largest body after decompression. 100 MB of JSON lines pack 2-20 to 1; a bomb stops here.",
+    ),
+    key(
+        "limits.in_flight",
+        "384MiB",
+        "Bytes of deliveries held at once, packed and unpacked. Over it: 503 and Retry-After.",
+    ),
+    key(
+        "limits.grpc_message",
+        "16MiB",
+        "Largest gRPC message. Envoy sends 16 KiB batches after a first of 80 KiB.",
+    ),
+    key(
+        "limits.connections",
+        "12000",
+        "Connections per port; one costs about 10 KiB. 10,000 idle ones must not lock senders out.",
+    ),
     key("limits.answer_rows", "10000", "Most rows that one answer of the query API may have."),
-    key("spool.max_bytes", "8GiB", "Disk that waiting segments may take: 10 million events, hours of a store outage. Over it: 503."),
-    key("spool.segment_bytes", "32MiB", "A segment is sealed at this size: one insert of up to 100,000 events, read back in whole."),
-    key("spool.segment_age", "1s", "A segment is sealed at this age: what an engineer waits for a fresh record."),
+    key(
+        "spool.max_bytes",
+        "8GiB",
+        "Disk that waiting segments may take: 10 million events, hours of a store outage. Over it: 503.",
+    ),
+    key(
+        "spool.segment_bytes",
+        "32MiB",
+        "A segment is sealed at this size: one insert of up to 100,000 events, read back in whole.",
+    ),
+    key(
+        "spool.segment_age",
+        "1s",
+        "A segment is sealed at this age: what an engineer waits for a fresh record.",
+    ),
     key("store.url", "", "ClickHouse server's HTTP address. Empty: the embedded engine."),
     key("store.user", "default", "User of the ClickHouse server."),
     secret("store.password", "Password of the ClickHouse server."),
     key("store.database", "throughline", "Database of all tables."),
-    key("store.cluster", "", "Cluster name: the same schema as Replicated and Distributed tables. Unproved on a real cluster."),
-    key("store.migrate", "auto", "`auto` brings the schema up to date at start, under a lock; `off` refuses to start on an old schema."),
-    key("engine.lib", "", "Path of libchdb.so. Empty: $THROUGHLINE_ENGINE_LIB, then the cache that set-up fills."),
-    key("engine.memory", "2GiB", "Memory limit of the embedded engine. 600 MiB to 1.1 GiB were seen under load."),
-    key("engine.public_listen", "127.0.0.1:8123", "Read-only ClickHouse port for people and Grafana. Empty: none."),
-    key("fastly.services", "", "Fastly service ids, comma-separated, whose challenge is answered; `*` for any. Empty: `*` on loopback, none elsewhere."),
-    key("fastly.presets", "", "Files with field mappings of your own, comma-separated, in the form of schemas/fastly/*.toml."),
+    key(
+        "store.cluster",
+        "",
+        "Cluster name: the same schema as Replicated and Distributed tables. Unproved on a real cluster.",
+    ),
+    key(
+        "store.migrate",
+        "auto",
+        "`auto` brings the schema up to date at start, under a lock; `off` refuses to start on an old schema.",
+    ),
+    key(
+        "engine.lib",
+        "",
+        "Path of libchdb.so. Empty: $THROUGHLINE_ENGINE_LIB, then the cache that set-up fills.",
+    ),
+    key(
+        "engine.memory",
+        "2GiB",
+        "Memory limit of the embedded engine. 600 MiB to 1.1 GiB were seen under load.",
+    ),
+    key(
+        "engine.public_listen",
+        "127.0.0.1:8123",
+        "Read-only ClickHouse port for people and Grafana. Empty: none.",
+    ),
+    key(
+        "fastly.services",
+        "",
+        "Fastly service ids, comma-separated, whose challenge is answered; `*` for any. Empty: `*` on loopback, none elsewhere.",
+    ),
+    key(
+        "fastly.presets",
+        "",
+        "Files with field mappings of your own, comma-separated, in the form of schemas/fastly/*.toml.",
+    ),
     key("redaction.key_file", "", "File with the key of subject pseudonyms. Empty: made once in data_dir."),
     key("redaction.extra_names", "", "More names whose values are secrets, comma-separated."),
     key("redaction.allow_names", "", "Names that look secret and are not, comma-separated."),
-    key("retention.attributes_days", "7", "Days that attributes are kept: the bulkiest, the least asked for."),
+    key(
+        "retention.attributes_days",
+        "7",
+        "Days that attributes are kept: the bulkiest, the least asked for.",
+    ),
     key("retention.events_days", "30", "Days that hop events are kept."),
     key("retention.errors_days", "90", "Days that errors and denials are kept."),
     key("retention.rejects_days", "14", "Days that rejects are kept."),
@@ -91,7 +156,11 @@ pub(crate) const KEYS: &[Key] = &[
     key("telemetry.log", "info", "What the service says of itself on stderr; tracing's filter syntax."),
     key("telemetry.log_format", "text", "`text` or `json`."),
     key("telemetry.otlp_endpoint", "", "Where the service's own spans go (OTLP/gRPC). Empty: nowhere."),
-    key("drain.deadline", "20s", "How long a SIGTERM waits for what was accepted; below Kubernetes' 30 s grace."),
+    key(
+        "drain.deadline",
+        "20s",
+        "How long a SIGTERM waits for what was accepted; below Kubernetes' 30 s grace.",
+    ),
 ];
 
 /// The candidate nearest to what was typed, if any is near enough to be meant.

@@ -123,7 +123,11 @@ impl Written {
                 Some(key) => self.set(key.name, value, origin)?,
                 None => {
                     let nearest = keys::nearest(&name, KEYS.iter().map(Key::variable));
-                    return Err(ConfigError::Unknown { origin: Origin::Environment(name.clone()), key: name, nearest });
+                    return Err(ConfigError::Unknown {
+                        origin: Origin::Environment(name.clone()),
+                        key: name,
+                        nearest,
+                    });
                 }
             }
         }
@@ -131,7 +135,12 @@ impl Written {
     }
 
     /// Lays one flag over what is there.
-    pub(crate) fn add_flag(&mut self, flag: &'static str, key: &str, value: Option<String>) -> Result<(), ConfigError> {
+    pub(crate) fn add_flag(
+        &mut self,
+        flag: &'static str,
+        key: &str,
+        value: Option<String>,
+    ) -> Result<(), ConfigError> {
         value.map_or(Ok(()), |value| self.set(key, value, Origin::Flag(flag)))
     }
 

@@ -115,7 +115,10 @@ impl Settings {
         let settings = Self {
             data_dir: written.text("data_dir").into(),
             challenge: challenge(&values::words(written.text("fastly.services")), &http),
-            fastly_presets: values::words(written.text("fastly.presets")).into_iter().map(PathBuf::from).collect(),
+            fastly_presets: values::words(written.text("fastly.presets"))
+                .into_iter()
+                .map(PathBuf::from)
+                .collect(),
             limits: Limits {
                 body_bytes: written.size("limits.body")?,
                 unpacked_bytes: written.size("limits.unpacked")?,
@@ -193,7 +196,8 @@ impl Settings {
                     "`{key}` = {address} is not loopback: set its tls_cert and tls_key, or --insecure to serve in the clear"
                 )));
             }
-            let open = self.sources.iter().find(|source| source.kind != SourceKind::File && source.token.is_none());
+            let open =
+                self.sources.iter().find(|source| source.kind != SourceKind::File && source.token.is_none());
             if let Some(source) = open {
                 return Err(ConfigError::Rule(format!(
                     "`{key}` = {address} is not loopback and source `{}` has no token: give it `token` or `token_file`",
@@ -212,16 +216,17 @@ impl Settings {
     /// The service's own spans must not come back as input: each would make the next.
     fn check_own_export(&self) -> Result<(), ConfigError> {
         let Some(endpoint) = &self.telemetry.otlp_endpoint else { return Ok(()) };
-        let uri: http::Uri = endpoint
-            .parse()
-            .map_err(|_| ConfigError::Rule(format!("`telemetry.otlp_endpoint` = {endpoint:?} is not a URL")))?;
+        let uri: http::Uri = endpoint.parse().map_err(|_| {
+            ConfigError::Rule(format!("`telemetry.otlp_endpoint` = {endpoint:?} is not a URL"))
+        })?;
         let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(4317));
         let host = host.trim_start_matches('[').trim_end_matches(']');
         for (key, listen) in [("grpc.listen", &self.grpc), ("http.listen", &self.http)] {
             let own = listen.address;
             let named_here = host == "localhost"
                 || host.parse().is_ok_and(|ip: std::net::IpAddr| {
-                    ip == own.ip() || (ip.is_loopback() && (own.ip().is_loopback() || own.ip().is_unspecified()))
+                    ip == own.ip()
+                        || (ip.is_loopback() && (own.ip().is_loopback() || own.ip().is_unspecified()))
                 });
             if port == own.port() && named_here {
                 return Err(ConfigError::Rule(format!(
@@ -308,11 +313,20 @@ impl Written {
         self.parse(key, "an address such as 127.0.0.1:8080", |text| text.parse().ok())
     }
 
-    fn listen(&self, key: &'static str, cert: &'static str, tls_key: &'static str) -> Result<Listen, ConfigError> {
+    fn listen(
+        &self,
+        key: &'static str,
+        cert: &'static str,
+        tls_key: &'static str,
+    ) -> Result<Listen, ConfigError> {
         let tls = match (self.optional(cert), self.optional(tls_key)) {
             (Some(cert), Some(key)) => Some(Tls { cert: cert.into(), key: key.into() }),
             (None, None) => None,
-            _ => return Err(ConfigError::Rule(format!("`{cert}` and `{tls_key}` go together: set both or neither"))),
+            _ => {
+                return Err(ConfigError::Rule(format!(
+                    "`{cert}` and `{tls_key}` go together: set both or neither"
+                )));
+            }
         };
         Ok(Listen { address: self.address(key)?, tls })
     }

@@ -12,8 +12,13 @@ use super::{ConfigError, Origin, keys};
 pub(crate) struct Secret(String);
 
 impl Secret {
-    /// Whether a presented token is this one, in time that does not depend on where they differ.
-    pub(crate) fn admits(&self, presented: &[u8]) -> bool {
+    /// Whether a header value presents this token, with or without the `Bearer` scheme before it, in time that does
+    /// not depend on where they differ.
+    pub(crate) fn admits(&self, value: &[u8]) -> bool {
+        let presented = match value.split_at_checked(7) {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token.trim_ascii(),
+            _ => value.trim_ascii(),
+        };
         let own = self.0.as_bytes();
         let differing = own.iter().zip(presented).fold(0u8, |sum, (a, b)| sum | (a ^ b));
         own.len() == presented.len() && differing == 0
@@ -157,8 +162,22 @@ struct WrittenSource {
 
 /// Members of a `[[source]]`, for the hint at a mistyped one.
 const SOURCE_KEYS: &[&str] = &[
-    "name", "kind", "tenant", "token", "token_file", "header", "preset", "paths", "hop", "direction", "node", "pod",
-    "namespace", "workload", "mesh_cluster", "format",
+    "name",
+    "kind",
+    "tenant",
+    "token",
+    "token_file",
+    "header",
+    "preset",
+    "paths",
+    "hop",
+    "direction",
+    "node",
+    "pod",
+    "namespace",
+    "workload",
+    "mesh_cluster",
+    "format",
 ];
 
 #[derive(Deserialize)]
@@ -174,22 +193,31 @@ struct WrittenReader {
 }
 
 /// Validates the `[[source]]` tables; the second result is their Envoy format strings.
-pub(super) fn sources(written: &[toml::Table], origin: &Origin) -> Result<(Vec<Source>, Vec<String>), ConfigError> {
+pub(super) fn sources(
+    written: &[toml::Table],
+    origin: &Origin,
+) -> Result<(Vec<Source>, Vec<String>), ConfigError> {
     let mut sources: Vec<Source> = Vec::new();
     let mut formats = Vec::new();
     for table in written {
         check_members(table, "source", SOURCE_KEYS, origin)?;
-        let source: WrittenSource = table.clone().try_into().map_err(|cause: toml::de::Error| wrong(origin, cause.message()))?;
+        let source: WrittenSource =
+            table.clone().try_into().map_err(|cause: toml::de::Error| wrong(origin, cause.message()))?;
         let name = checked_name(source.name, origin)?;
         if sources.iter().any(|other| other.name == name) {
             return Err(wrong(origin, &format!("two sources are called `{name}`: names must differ")));
         }
         if (source.kind == SourceKind::File) == source.paths.is_empty() {
-            return Err(wrong(origin, &format!("source `{name}`: `paths` goes with kind = \"file\", and it needs them")));
+            return Err(wrong(
+                origin,
+                &format!("source `{name}`: `paths` goes with kind = \"file\", and it needs them"),
+            ));
         }
-        let word = |what: &str, text: &str| wrong(origin, &format!("source `{name}`: `{text}` is not a {what}"));
+        let word =
+            |what: &str, text: &str| wrong(origin, &format!("source `{name}`: `{text}` is not a {what}"));
         let hop = known(&source.hop, Hop::from_name).ok_or_else(|| word("hop", &source.hop))?;
-        let direction = known(&source.direction, Direction::from_name).ok_or_else(|| word("direction", &source.direction))?;
+        let direction = known(&source.direction, Direction::from_name)
+            .ok_or_else(|| word("direction", &source.direction))?;
         if !source.format.is_empty() {
             formats.push(source.format);
         }
@@ -239,7 +267,12 @@ fn wrong(origin: &Origin, reason: &str) -> ConfigError {
     ConfigError::Source { origin: origin.clone(), reason: reason.to_owned() }
 }
 
-fn check_members(table: &toml::Table, what: &str, members: &[&str], origin: &Origin) -> Result<(), ConfigError> {
+fn check_members(
+    table: &toml::Table,
+    what: &str,
+    members: &[&str],
+    origin: &Origin,
+) -> Result<(), ConfigError> {
     match table.keys().find(|key| !members.contains(&key.as_str())) {
         None => Ok(()),
         Some(key) => Err(ConfigError::Unknown {
@@ -257,7 +290,10 @@ fn checked_name(name: String, origin: &Origin) -> Result<String, ConfigError> {
     if fits {
         return Ok(name);
     }
-    Err(wrong(origin, &format!("name {name:?} must be 1 to {MAX_NAME_BYTES} letters, digits, `-`, `_` or `.`")))
+    Err(wrong(
+        origin,
+        &format!("name {name:?} must be 1 to {MAX_NAME_BYTES} letters, digits, `-`, `_` or `.`"),
+    ))
 }
 
 fn token(
@@ -267,7 +303,9 @@ fn token(
     origin: &Origin,
 ) -> Result<Option<Secret>, ConfigError> {
     let text = match (token, file) {
-        (Some(_), Some(_)) => return Err(wrong(origin, &format!("`{name}` has both `token` and `token_file`: keep one"))),
+        (Some(_), Some(_)) => {
+            return Err(wrong(origin, &format!("`{name}` has both `token` and `token_file`: keep one")));
+        }
         (Some(text), None) => text,
         (None, Some(path)) => std::fs::read_to_string(&path)
             .map_err(|cause| ConfigError::Read { path, cause })?
@@ -276,7 +314,10 @@ fn token(
         (None, None) => return Ok(None),
     };
     if text.len() < 16 {
-        return Err(wrong(origin, &format!("the token of `{name}` is shorter than 16 characters: anyone could guess it")));
+        return Err(wrong(
+            origin,
+            &format!("the token of `{name}` is shorter than 16 characters: anyone could guess it"),
+        ));
     }
     Ok(Some(Secret(text)))
 }

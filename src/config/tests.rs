@@ -77,6 +77,9 @@ fn the_challenge_hashes_the_bare_id() {
 #[test]
 fn weak_tokens_and_twin_names_are_refused() {
     assert!(refusal("[[source]]\nname='a'\nkind='als'\ntoken='short'").contains("shorter than 16"));
-    assert!(refusal("[[source]]\nname='a'\nkind='als'\n[[source]]\nname='a'\nkind='otlp'").contains("two sources"));
+    assert!(
+        refusal("[[source]]\nname='a'\nkind='als'\n[[source]]\nname='a'\nkind='otlp'")
+            .contains("two sources")
+    );
     assert!(refusal("[[source]]\nname='a b'\nkind='als'").contains("must be 1 to 64"));
 }

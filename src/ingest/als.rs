@@ -23,7 +23,12 @@ const IN_FLIGHT: usize = 32;
 
 /// The one method of the service.
 pub(crate) fn routes(stopping: CancellationToken) -> Router<Intake> {
-    Router::new().route(PATH, post(move |State(intake): State<Intake>, request: Request| receive(intake, stopping.clone(), request)))
+    Router::new().route(
+        PATH,
+        post(move |State(intake): State<Intake>, request: Request| {
+            receive(intake, stopping.clone(), request)
+        }),
+    )
 }
 
 async fn receive(intake: Intake, stopping: CancellationToken, request: Request) -> Response {

@@ -25,7 +25,11 @@ impl Sources {
         name: Option<&str>,
         headers: &HeaderMap,
     ) -> Result<Arc<Source>, Problem> {
-        let mut named = self.all.iter().filter(|source| source.kind == kind && name.is_none_or(|name| name == source.name)).peekable();
+        let mut named = self
+            .all
+            .iter()
+            .filter(|source| source.kind == kind && name.is_none_or(|name| name == source.name))
+            .peekable();
         if named.peek().is_none() {
             let what = name.unwrap_or(kind.name());
             return Err(Problem::not_found(&format!(
@@ -34,22 +38,16 @@ impl Sources {
             )));
         }
         named.find(|source| opens(source, headers)).map(Arc::clone).ok_or_else(|| {
-            Problem::unauthorized("the token is missing or wrong: send the source's token in its configured header")
+            Problem::unauthorized(
+                "the token is missing or wrong: send the source's token in its configured header",
+            )
         })
     }
 }
 
 fn opens(source: &Source, headers: &HeaderMap) -> bool {
     let Some(token) = &source.token else { return true };
-    headers.get(&source.header).is_some_and(|value| token.admits(bearer(value.as_bytes())))
-}
-
-/// The token in a header value, with or without the `Bearer` scheme before it.
-pub(crate) fn bearer(value: &[u8]) -> &[u8] {
-    match value.split_at_checked(7) {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token.trim_ascii(),
-        _ => value.trim_ascii(),
-    }
+    headers.get(&source.header).is_some_and(|value| token.admits(value.as_bytes()))
 }
 
 #[cfg(test)]

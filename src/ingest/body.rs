@@ -19,8 +19,13 @@ pub(crate) struct Unpacked {
 /// Reads and unpacks a body. Every failure is answered as a problem that says whose fault it is.
 pub(crate) async fn read(intake: &Intake, headers: &HeaderMap, body: Body) -> Result<Unpacked, Problem> {
     let cap = intake.limits.body_bytes;
-    let too_large = || Problem::too_large(&format!("the body is larger than {cap} bytes (`limits.body`): send smaller batches"));
-    let claimed = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let too_large = || {
+        Problem::too_large(&format!(
+            "the body is larger than {cap} bytes (`limits.body`): send smaller batches"
+        ))
+    };
+    let claimed =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if claimed.is_some_and(|claimed| claimed > cap) {
         return Err(too_large());
     }
@@ -28,7 +33,8 @@ pub(crate) async fn read(intake: &Intake, headers: &HeaderMap, body: Body) -> Re
     let mut packed = BytesMut::new();
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Problem::bad_request("the connection broke in the middle of the body"))?;
+        let chunk =
+            chunk.map_err(|_| Problem::bad_request("the connection broke in the middle of the body"))?;
         if packed.len() + chunk.len() > cap {
             return Err(too_large());
         }
@@ -38,8 +44,14 @@ pub(crate) async fn read(intake: &Intake, headers: &HeaderMap, body: Body) -> Re
     unpack(intake, headers, packed.freeze(), hold).await
 }
 
-async fn unpack(intake: &Intake, headers: &HeaderMap, packed: Bytes, mut hold: Hold) -> Result<Unpacked, Problem> {
-    let encoding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok()).map(str::to_owned);
+async fn unpack(
+    intake: &Intake,
+    headers: &HeaderMap,
+    packed: Bytes,
+    mut hold: Hold,
+) -> Result<Unpacked, Problem> {
+    let encoding =
+        headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let (cap, packed_length) = (intake.limits.unpacked_bytes, packed.len());
     // Off the runtime: a body may unpack to hundreds of megabytes.
     let unpacked = tokio::task::spawn_blocking(move || decompress(packed, encoding.as_deref(), cap))
@@ -47,6 +59,7 @@ async fn unpack(intake: &Intake, headers: &HeaderMap, packed: Bytes, mut hold: H
         .map_err(|_| Problem::from(&crate::accept::Refusal::Stopped))?
         .map_err(|error| Problem::bad_request(&format!("cannot unpack the body: {error}")))?;
     // The packed bytes are gone; what is unpacked, and as much again once encoded, is held instead.
-    hold.grow((2 * unpacked.len()).saturating_sub(packed_length)).map_err(|refusal| Problem::from(&refusal))?;
+    hold.grow((2 * unpacked.len()).saturating_sub(packed_length))
+        .map_err(|refusal| Problem::from(&refusal))?;
     Ok(Unpacked { bytes: unpacked, hold })
 }

@@ -15,7 +15,8 @@ const CHALLENGE: &str = "/.well-known/fastly/logging/challenge";
 
 /// `POST` and `PUT /v1/fastly[/{source}]`, and the challenge.
 pub(crate) fn routes() -> Router<Intake> {
-    let unnamed = |intake: State<Intake>, headers: HeaderMap, body: Body| receive(intake, None, headers, body);
+    let unnamed =
+        |intake: State<Intake>, headers: HeaderMap, body: Body| receive(intake, None, headers, body);
     let named = |intake: State<Intake>, Path(source): Path<String>, headers: HeaderMap, body: Body| {
         receive(intake, Some(source), headers, body)
     };
@@ -31,7 +32,12 @@ async fn challenge(State(intake): State<Intake>) -> Response {
     ([no_store], intake.challenge.to_string()).into_response()
 }
 
-async fn receive(State(intake): State<Intake>, name: Option<String>, headers: HeaderMap, body: Body) -> Response {
+async fn receive(
+    State(intake): State<Intake>,
+    name: Option<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let source = match intake.sources.admit(SourceKind::Fastly, name.as_deref(), &headers) {
         Ok(source) => source,
         Err(problem) => return problem.into_response(),

@@ -27,7 +27,12 @@ const GLOB_EVERY: u32 = 8;
 const MAX_FILES: usize = 4096;
 
 /// Follows the files of one source until told to stop.
-pub(crate) async fn follow(source: Arc<Source>, acceptor: Acceptor, state_dir: PathBuf, stopping: CancellationToken) {
+pub(crate) async fn follow(
+    source: Arc<Source>,
+    acceptor: Acceptor,
+    state_dir: PathBuf,
+    stopping: CancellationToken,
+) {
     let mut positions = Positions::load(state_dir.join(format!("{}.positions", source.name)));
     let mut followed: Vec<Followed> = Vec::new();
     let mut looks = 0;

@@ -4,7 +4,9 @@
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{Buf as _, BufMut as _, Bytes};
-use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EnabledCompressionEncodings, EncodeBuf, Encoder};
+use tonic::codec::{
+    Codec, CompressionEncoding, DecodeBuf, Decoder, EnabledCompressionEncodings, EncodeBuf, Encoder,
+};
 use tonic::server::Grpc;
 use tonic::{Code, Status};
 

@@ -12,7 +12,8 @@ use crate::config::SourceKind;
 
 /// `POST` and `PUT /v1/envoy[/{source}]`.
 pub(crate) fn routes() -> Router<Intake> {
-    let unnamed = |intake: State<Intake>, headers: HeaderMap, body: Body| receive(intake, None, headers, body);
+    let unnamed =
+        |intake: State<Intake>, headers: HeaderMap, body: Body| receive(intake, None, headers, body);
     let named = |intake: State<Intake>, Path(source): Path<String>, headers: HeaderMap, body: Body| {
         receive(intake, Some(source), headers, body)
     };
@@ -21,7 +22,12 @@ pub(crate) fn routes() -> Router<Intake> {
         .route("/v1/envoy/{source}", post(named).put(named))
 }
 
-async fn receive(State(intake): State<Intake>, name: Option<String>, headers: HeaderMap, body: Body) -> Response {
+async fn receive(
+    State(intake): State<Intake>,
+    name: Option<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let source = match intake.sources.admit(SourceKind::Envoy, name.as_deref(), &headers) {
         Ok(source) => source,
         Err(problem) => return problem.into_response(),

@@ -36,15 +36,21 @@ impl Port {
     /// Binds the address and reads the certificate. `key` is the configuration key, for the error.
     pub(crate) async fn bind(listen: &Listen, connections: usize, key: &str) -> anyhow::Result<Self> {
         let address = listen.address;
-        let listener = TcpListener::bind(address)
-            .with_context(|| format!("cannot listen on {address} (`{key}`): is another service there? choose another port"))?;
+        let listener = TcpListener::bind(address).with_context(|| {
+            format!("cannot listen on {address} (`{key}`): is another service there? choose another port")
+        })?;
         listener.set_nonblocking(true).context("prepare the port")?;
         let tls = match &listen.tls {
             None => None,
             Some(files) => {
-                let config = RustlsConfig::from_pem_file(&files.cert, &files.key).await.with_context(|| {
-                    format!("cannot use certificate {} with key {}", files.cert.display(), files.key.display())
-                })?;
+                let config =
+                    RustlsConfig::from_pem_file(&files.cert, &files.key).await.with_context(|| {
+                        format!(
+                            "cannot use certificate {} with key {}",
+                            files.cert.display(),
+                            files.key.display()
+                        )
+                    })?;
                 Some((config, files.clone()))
             }
         };
@@ -80,7 +86,11 @@ impl Port {
 
 fn bound_patience(builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>) {
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS).keep_alive_interval(Some(HEADERS_WITHIN));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .keep_alive_interval(Some(HEADERS_WITHIN));
 }
 
 /// Polls rather than watches: secrets mounted by Kubernetes change by symlink, which watchers miss.
@@ -99,7 +109,9 @@ async fn reload_certificates(config: RustlsConfig, files: Tls) {
                 tracing::info!(cert = %files.cert.display(), "certificate read again");
             }
             // Half a rotation, most likely; the old certificate goes on serving and the next tick tries again.
-            Err(error) => tracing::warn!(cert = %files.cert.display(), %error, "cannot read the changed certificate"),
+            Err(error) => {
+                tracing::warn!(cert = %files.cert.display(), %error, "cannot read the changed certificate")
+            }
         }
     }
 }

@@ -56,12 +56,15 @@ pub(crate) fn grpc_routes() -> Router<Intake> {
 }
 
 async fn receive_http(State(intake): State<Intake>, headers: HeaderMap, body: Body) -> Response {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let json = match content_type.split(';').next().unwrap_or_default().trim() {
         "application/json" => true,
         "application/x-protobuf" | "application/protobuf" => false,
         other => {
-            let detail = format!("content type {other:?} is not OTLP: send application/x-protobuf or application/json");
+            let detail = format!(
+                "content type {other:?} is not OTLP: send application/x-protobuf or application/json"
+            );
             return Problem::unsupported_media(&detail).into_response();
         }
     };

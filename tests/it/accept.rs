@@ -47,7 +47,11 @@ fn every_encoding_and_method_is_the_same_delivery() {
         let (status, answer) = service.post("/v1/fastly", headers, body);
         assert_eq!(status, 200, "{headers:?}: {answer}");
         let receipt: serde_json::Value = serde_json::from_str(&answer).unwrap();
-        assert_eq!((&receipt["accepted"], &receipt["rejected"]), (&10.into(), &0.into()), "{headers:?}: {answer}");
+        assert_eq!(
+            (&receipt["accepted"], &receipt["rejected"]),
+            (&10.into(), &0.into()),
+            "{headers:?}: {answer}"
+        );
     }
     service.wait_stored(sent);
 }
@@ -64,7 +68,9 @@ fn bad_lines_cost_nothing_else_and_are_named() {
     let service = Service::start();
     let good = lines(2);
     let (first, second) = good.split_once('\n').unwrap();
-    let body = format!("{first}\nthis is no log line\n{second}\n{{\"timestamp\":\"2026-11-21T20:00:00+0000\",\"url\":\"/cut");
+    let body = format!(
+        "{first}\nthis is no log line\n{second}\n{{\"timestamp\":\"2026-11-21T20:00:00+0000\",\"url\":\"/cut"
+    );
     let receipt = service.accept("/v1/fastly", body);
     assert_eq!((&receipt["accepted"], &receipt["rejected"]), (&2.into(), &2.into()), "{receipt}");
     let offset = receipt["rejects"][0]["offset"].as_u64().unwrap();
@@ -96,7 +102,8 @@ fn every_field_set_in_the_tree_is_accepted_whole() {
     let mut stored = 0;
     for (set, records, rejects) in sets {
         let receipt = service.accept("/v1/fastly", data(&format!("fastly/{set}")));
-        let (accepted, rejected) = (receipt["accepted"].as_u64().unwrap(), receipt["rejected"].as_u64().unwrap());
+        let (accepted, rejected) =
+            (receipt["accepted"].as_u64().unwrap(), receipt["rejected"].as_u64().unwrap());
         assert_eq!((accepted + rejected, rejected), (records, rejects), "{set}: {receipt}");
         stored += accepted;
     }

@@ -146,7 +146,12 @@ impl Service {
     }
 
     /// Status and body of a POST with headers.
-    pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> (u16, String) {
+    pub(crate) fn post(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> (u16, String) {
         let mut request = self.client.post(self.url() + path).body(body.into());
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -171,7 +176,12 @@ impl Service {
             return 0;
         }
         let answer: Value = serde_json::from_str(&body).expect("JSON");
-        answer["sources"].as_array().expect("sources").iter().map(|source| source["events"].as_u64().unwrap()).sum()
+        answer["sources"]
+            .as_array()
+            .expect("sources")
+            .iter()
+            .map(|source| source["events"].as_u64().unwrap())
+            .sum()
     }
 
     /// Waits until exactly so many events are in the store.

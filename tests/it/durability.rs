@@ -43,7 +43,9 @@ fn the_engine_ends_with_its_parent_and_is_started_again_when_it_dies() {
     let again = engine_pid(service.pid());
     assert_ne!(engine, again);
     service.kill();
-    eventually("the engine is gone", || (!std::path::Path::new(&format!("/proc/{again}")).exists()).then_some(()));
+    eventually("the engine is gone", || {
+        (!std::path::Path::new(&format!("/proc/{again}")).exists()).then_some(())
+    });
 }
 
 #[test]
@@ -52,7 +54,10 @@ fn a_drain_ships_what_was_accepted() {
     service.accept("/v1/fastly", (1..=100).map(line).collect::<String>());
     assert!(service.terminate().success());
     let waiting = std::fs::read_dir(service.data().join("spool")).unwrap().flatten();
-    let segments: Vec<_> = waiting.map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().ends_with("ed")).collect();
+    let segments: Vec<_> = waiting
+        .map(|entry| entry.file_name())
+        .filter(|name| name.to_string_lossy().ends_with("ed"))
+        .collect();
     assert!(segments.is_empty(), "{segments:?}");
     service.restart();
     service.wait_stored(100);
@@ -63,7 +68,9 @@ fn engine_pid(parent: u32) -> u32 {
     let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
     let all_tasks = std::fs::read_dir(format!("/proc/{parent}/task")).unwrap().flatten();
     let of_tasks = all_tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-    let pids: Vec<u32> =
-        of_tasks.chain([children]).flat_map(|pids| pids.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>()).collect();
+    let pids: Vec<u32> = of_tasks
+        .chain([children])
+        .flat_map(|pids| pids.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
+        .collect();
     *pids.first().expect("an engine process")
 }

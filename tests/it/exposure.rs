@@ -6,7 +6,8 @@ use crate::app::{BINARY, Options, Service, data, eventually};
 
 /// A self-signed certificate for the loopback names.
 fn certificate(directory: &std::path::Path) -> (std::path::PathBuf, std::path::PathBuf) {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    let made =
+        rcgen::generate_simple_self_signed(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
     let (cert, key) = (directory.join("cert.pem"), directory.join("key.pem"));
     std::fs::write(&cert, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
@@ -29,7 +30,10 @@ fn https_with_a_token_and_a_certificate_that_changes() {
     let (status, answer) = service.post("/v1/fastly/edge", &[("x-log-token", "a-token-of-sixteen")], body);
     assert_eq!(status, 200, "{answer}");
     let (status, challenge) = service.get("/.well-known/fastly/logging/challenge");
-    assert_eq!((status, challenge.as_str()), (200, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n"));
+    assert_eq!(
+        (status, challenge.as_str()),
+        (200, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n")
+    );
     assert_eq!(service.get("/api/v1/sources").0, 401, "queries need the reader's token");
 
     certificate(directory.path());
@@ -53,13 +57,22 @@ fn tenants_do_not_see_each_other() {
         ..Default::default()
     });
     let id = "0192f0c4-8a4e-7cc3-98c4-dc0c0c07398f";
-    let line = format!(r#"{{"v":1,"src":"fastly-vcl","ts_us":1795290064270000,"edge":true,"visits":0,"correlation_id":"{id}","method":"GET","host":"h","url":"/","status":200,"pop":"FRA","tenant":"b"}}"#);
-    let (status, answer) = service.post("/v1/fastly", &[("authorization", "Bearer ingest-token-of-a-1")], line);
+    let line = format!(
+        r#"{{"v":1,"src":"fastly-vcl","ts_us":1795290064270000,"edge":true,"visits":0,"correlation_id":"{id}","method":"GET","host":"h","url":"/","status":200,"pop":"FRA","tenant":"b"}}"#
+    );
+    let (status, answer) =
+        service.post("/v1/fastly", &[("authorization", "Bearer ingest-token-of-a-1")], line);
     assert_eq!(status, 200, "{answer}");
     let ask = |tenant: &str| {
         let client = reqwest::blocking::Client::new();
         let token = format!("reader-token-of-{tenant}-1");
-        client.get(format!("{}/api/v1/traces/{id}", service.url())).bearer_auth(token).send().unwrap().status().as_u16()
+        client
+            .get(format!("{}/api/v1/traces/{id}", service.url()))
+            .bearer_auth(token)
+            .send()
+            .unwrap()
+            .status()
+            .as_u16()
     };
     eventually("tenant a finds it", || (ask("a") == 200).then_some(()));
     assert_eq!(ask("b"), 404, "the payload's word on the tenant counts for nothing");
@@ -69,7 +82,13 @@ fn tenants_do_not_see_each_other() {
 fn what_would_expose_or_loop_is_refused_at_start() {
     let refused = |arguments: &[&str], part: &str| {
         let directory = tempfile::tempdir().unwrap();
-        let output = Command::new(BINARY).arg("serve").args(arguments).arg("--data-dir").arg(directory.path()).output().unwrap();
+        let output = Command::new(BINARY)
+            .arg("serve")
+            .args(arguments)
+            .arg("--data-dir")
+            .arg(directory.path())
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains(part), "{said}");

@@ -18,7 +18,8 @@ fn a_real_envoy_loses_nothing_on_any_transport() {
     });
     let access = logs.path().join("access");
     std::fs::create_dir(&access).unwrap();
-    let envoy = Envoy::start(EnvoyOptions { http_sink: service.http, grpc_sink: service.grpc, log_dir: access });
+    let envoy =
+        Envoy::start(EnvoyOptions { http_sink: service.http, grpc_sink: service.grpc, log_dir: access });
     let correlation = |n: u64| format!("0192f0c4-8a4e-7cc3-98c4-{n:012x}");
     for n in 0..REQUESTS {
         envoy.request("/ok", &[("x-correlation-id", &correlation(n))]);

@@ -20,7 +20,13 @@ fn one_request(service: &Service) {
             r#"{{"authority":"shop.example.com","bytes_received":0,"bytes_sent":91,"duration":10,"method":"GET","path":"/cart","protocol":"HTTP/1.1","request_id":"{request}","x_correlation_id":{correlation},"response_code":503,"response_code_details":"via_upstream","response_flags":"{flags}","route_name":"default","start_time":"{start}","upstream_cluster":"{cluster}","upstream_host":"127.0.0.1:21100","user_agent":"probe/1.0","x_forwarded_for":"203.0.113.7"}}"#
         )
     };
-    let gateway = line("2026-11-21T19:41:04.276Z", GATEWAY_REQUEST, &format!("\"{CORRELATION}\""), "outbound|8080||app-a.default.svc.cluster.local", "-");
+    let gateway = line(
+        "2026-11-21T19:41:04.276Z",
+        GATEWAY_REQUEST,
+        &format!("\"{CORRELATION}\""),
+        "outbound|8080||app-a.default.svc.cluster.local",
+        "-",
+    );
     let sidecar = line("2026-11-21T19:41:04.280Z", SIDECAR_REQUEST, "null", "inbound|8080||", "UF,URX");
     service.accept("/v1/fastly", edge);
     service.accept("/v1/envoy", format!("{gateway}\n{sidecar}\n"));
@@ -35,7 +41,8 @@ fn any_id_finds_the_whole_request() {
         let answer = service.json(&format!("/api/v1/traces/{id}"));
         let requests = answer["requests"].as_array().unwrap();
         assert_eq!(requests.len(), 1, "{id}: {answer}");
-        let hops: Vec<&str> = requests[0]["hops"].as_array().unwrap().iter().map(|hop| hop["hop"].as_str().unwrap()).collect();
+        let hops: Vec<&str> =
+            requests[0]["hops"].as_array().unwrap().iter().map(|hop| hop["hop"].as_str().unwrap()).collect();
         assert_eq!(hops.len(), 3, "{id}: {hops:?}");
         assert_eq!(hops[0], "edge", "{id}: {hops:?}");
         assert_eq!(requests[0]["status"], 503);
@@ -56,14 +63,35 @@ fn any_id_finds_the_whole_request() {
 fn each_filter_of_a_search_finds_and_leaves_out() {
     let service = Service::start();
     one_request(&service);
-    let count = |query: &str| service.json(&format!("/api/v1/events?{query}"))["events"].as_array().unwrap().len();
+    let count =
+        |query: &str| service.json(&format!("/api/v1/events?{query}"))["events"].as_array().unwrap().len();
     for (query, found) in [
-        ("status=5xx", 3), ("status=503", 3), ("status=2xx", 0), ("status=504", 0),
-        ("hop=edge", 1), ("hop=shield", 0), ("direction=inbound", 1),
-        ("host=shop.example.com", 3), ("host=other", 0), ("path_prefix=/ca", 3), ("path_prefix=/x", 0),
-        ("pop=FRA", 1), ("pop=fra", 1), ("country=de", 1), ("country=fr", 0), ("client=203.0.113.7", 1), ("client=203.0.113.8", 0),
-        ("flag=URX", 1), ("flag=UR", 0), ("min_duration_ms=20", 1), ("min_duration_ms=100", 0),
-        ("from=2026-11-21T19:41:04Z", 3), ("to=2026-11-21T19:41:04Z", 0), ("limit=2", 2), ("subject=x", 0), ("verdict_reason=x", 0),
+        ("status=5xx", 3),
+        ("status=503", 3),
+        ("status=2xx", 0),
+        ("status=504", 0),
+        ("hop=edge", 1),
+        ("hop=shield", 0),
+        ("direction=inbound", 1),
+        ("host=shop.example.com", 3),
+        ("host=other", 0),
+        ("path_prefix=/ca", 3),
+        ("path_prefix=/x", 0),
+        ("pop=FRA", 1),
+        ("pop=fra", 1),
+        ("country=de", 1),
+        ("country=fr", 0),
+        ("client=203.0.113.7", 1),
+        ("client=203.0.113.8", 0),
+        ("flag=URX", 1),
+        ("flag=UR", 0),
+        ("min_duration_ms=20", 1),
+        ("min_duration_ms=100", 0),
+        ("from=2026-11-21T19:41:04Z", 3),
+        ("to=2026-11-21T19:41:04Z", 0),
+        ("limit=2", 2),
+        ("subject=x", 0),
+        ("verdict_reason=x", 0),
     ] {
         assert_eq!(count(query), found, "{query}");
     }
@@ -78,7 +106,12 @@ fn each_filter_of_a_search_finds_and_leaves_out() {
     let more = service.json(&format!("/api/v1/events?order=oldest&after={}", tail["next"].as_str().unwrap()));
     assert_eq!(more["events"].as_array().unwrap().len(), 1);
     let shown = service.cli(&["search", "--status", "5xx", "--hop", "edge", "--json"]);
-    assert_eq!(String::from_utf8(shown.stdout).unwrap().lines().count(), 1, "{}", String::from_utf8_lossy(&shown.stderr));
+    assert_eq!(
+        String::from_utf8(shown.stdout).unwrap().lines().count(),
+        1,
+        "{}",
+        String::from_utf8_lossy(&shown.stderr)
+    );
 }
 
 #[test]

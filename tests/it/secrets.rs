@@ -4,7 +4,8 @@ use std::path::Path;
 
 use crate::app::Service;
 
-const JWT: &str = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZUBleGFtcGxlLmNvbSJ9.c2lnbmF0dXJlLXRoYXQtbXVzdC1ub3Qtc3RheQ";
+const JWT: &str =
+    "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZUBleGFtcGxlLmNvbSJ9.c2lnbmF0dXJlLXRoYXQtbXVzdC1ub3Qtc3RheQ";
 const SECRETS: [&str; 6] = [
     "c2lnbmF0dXJlLXRoYXQtbXVzdC1ub3Qtc3RheQ",
     "session-cookie-value-9d1f",
@@ -55,7 +56,11 @@ fn the_data_directory_holds_no_secret() {
         assert!(!all.contains(secret), "{secret}: {all}");
     }
     assert!(all.contains("[redacted]"), "{all}");
-    assert_eq!(all.matches("\"subject\":").count(), 4, "a pseudonym stands for the subject, in traces and search: {all}");
+    assert_eq!(
+        all.matches("\"subject\":").count(),
+        4,
+        "a pseudonym stands for the subject, in traces and search: {all}"
+    );
     assert!(all.contains("page=2"), "what is no secret stays: {all}");
 }
 

@@ -47,13 +47,22 @@ fn every_captured_record_is_an_event_or_an_explained_reject() {
 #[test]
 fn one_clients_bad_bytes_cost_nobody_elses_record() {
     let service = Service::start();
-    let frames = ["bad-utf8.grpc.frame71.bin", "bad-utf8.grpc.frame72.bin", "bad-utf8.grpc.frame73.bin", "bad-utf8.grpc.frame74.bin", "bad-utf8.http.frame24.bin"];
+    let frames = [
+        "bad-utf8.grpc.frame71.bin",
+        "bad-utf8.grpc.frame72.bin",
+        "bad-utf8.grpc.frame73.bin",
+        "bad-utf8.grpc.frame74.bin",
+        "bad-utf8.http.frame24.bin",
+    ];
     let protobuf = [("content-type", "application/x-protobuf")];
     for frame in frames {
-        let (status, answer) = service.post("/v1/logs", &protobuf, crate::app::data(&format!("envoy/otlp/{frame}")));
+        let (status, answer) =
+            service.post("/v1/logs", &protobuf, crate::app::data(&format!("envoy/otlp/{frame}")));
         assert_eq!((status, answer.as_str()), (200, ""), "{frame}: no partial success is an empty message");
     }
-    crate::app::eventually("the records are stored", || (service.stored_events() >= frames.len() as u64 * 4).then_some(()));
+    crate::app::eventually("the records are stored", || {
+        (service.stored_events() >= frames.len() as u64 * 4).then_some(())
+    });
 }
 
 #[test]
@@ -70,7 +79,10 @@ fn a_followed_file_is_read_through_rotation_and_restart() {
     };
     write(&lines[..10]);
     let mut service = Service::with(crate::app::Options {
-        config: format!("[[source]]\nname = 'gw'\nkind = 'file'\npaths = ['{}/*.log']\nhop = 'gateway'\n", directory.path().display()),
+        config: format!(
+            "[[source]]\nname = 'gw'\nkind = 'file'\npaths = ['{}/*.log']\nhop = 'gateway'\n",
+            directory.path().display()
+        ),
         ..Default::default()
     });
     service.wait_stored(10);

@@ -39,7 +39,8 @@ impl Followed {
             return None;
         }
         let known = positions.of(identity).filter(|known| {
-            meta.len() >= known.offset && head_hash(&file, known.head_bytes).is_ok_and(|hash| hash == known.hash)
+            meta.len() >= known.offset
+                && head_hash(&file, known.head_bytes).is_ok_and(|hash| hash == known.hash)
         });
         let start = known.map_or(0, |known| known.offset);
         // A rotated sibling that was read to its end need not be opened again and again.
@@ -67,9 +68,10 @@ impl Followed {
             let mut chunk = vec![0; wanted];
             let got = read_at(&self.file, &mut chunk, self.read).ok()?;
             chunk.truncate(got);
-            let rotated = || std::fs::metadata(&self.path).map_or(true, |meta| Identity::of(&meta) != self.identity);
-            let last_newline = memchr::memrchr(b'\n', &chunk);
-            match last_newline {
+            let rotated =
+                || std::fs::metadata(&self.path).map_or(true, |meta| Identity::of(&meta) != self.identity);
+            let whole = whole_records(&chunk);
+            match whole.checked_sub(1) {
                 Some(at) => {
                     chunk.truncate(at + 1);
                     self.read += chunk.len() as u64;
@@ -131,6 +133,21 @@ impl Followed {
     pub(super) fn is_finished(&self) -> bool {
         self.finished
     }
+}
+
+/// How many first bytes are whole lines, without a last line that a container runtime cut and goes on with (CRI's
+/// flag `P`): its rest must come in the same delivery. A chunk of nothing but such parts is taken as it is when full.
+fn whole_records(chunk: &[u8]) -> usize {
+    let lines_end = memchr::memrchr(b'\n', chunk).map_or(0, |at| at + 1);
+    let mut end = lines_end;
+    while end > 0 {
+        let start = memchr::memrchr(b'\n', &chunk[..end - 1]).map_or(0, |at| at + 1);
+        if !decode::envoy::is_cut_line(&chunk[start..end]) {
+            return end;
+        }
+        end = start;
+    }
+    if chunk.len() == CHUNK_BYTES { lines_end } else { 0 }
 }
 
 /// Whether a name looks like the live end of a log rather than a rotated piece (`access.log.1`, `access.log.3.gz`).
@@ -209,6 +226,18 @@ mod tests {
         assert_eq!(drain(&mut log, &mut file), "one\n");
         log.append("o\n");
         assert_eq!(drain(&mut log, &mut file), "two\n");
+    }
+
+    #[test]
+    fn a_line_that_the_runtime_cut_waits_for_its_rest() {
+        let mut log = Log::new();
+        let part = "2026-11-21T20:00:00.000000000Z stdout P first half\n";
+        let rest = "2026-11-21T20:00:00.000000001Z stdout F second half\n";
+        log.append(&format!("whole\n{part}"));
+        let mut file = log.open();
+        assert_eq!(drain(&mut log, &mut file), "whole\n");
+        log.append(rest);
+        assert_eq!(drain(&mut log, &mut file), format!("{part}{rest}"));
     }
 
     #[test]

@@ -58,7 +58,8 @@ impl Positions {
         let mut directories: Vec<&Path> = found.iter().filter_map(|path| path.parent()).collect();
         directories.sort_unstable();
         directories.dedup();
-        let entries = directories.into_iter().filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten();
+        let entries =
+            directories.into_iter().filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten();
         entries
             .filter(|entry| entry.metadata().is_ok_and(|meta| self.known.contains_key(&Identity::of(&meta))))
             .map(|entry| entry.path())

@@ -15,6 +15,7 @@ mod wrap;
 pub use als::AlsStream;
 pub use format::{FormatError, Formats};
 pub use lines::decode_lines;
+pub use wrap::is_cut_line;
 
 pub(crate) use draft::Draft;
 pub(crate) use format::Scratch;

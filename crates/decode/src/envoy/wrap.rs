@@ -20,6 +20,12 @@ pub(crate) enum Unwrapped<'a> {
     Part(Cow<'a, [u8]>),
 }
 
+/// Whether a container runtime cut this line, so that its rest follows in another. Whoever cuts a stream into deliveries
+/// must not cut it after such a line.
+pub fn is_cut_line(line: &[u8]) -> bool {
+    matches!(unwrap(line.trim_ascii_end()), Unwrapped::Part(_))
+}
+
 /// Takes off the wrapping, if there is one.
 pub(crate) fn unwrap(line: &[u8]) -> Unwrapped<'_> {
     if let Some((text, is_part)) = cri(line) {

@@ -1,0 +1,62 @@
+//! What a sender is told of a delivery: a receipt when it is durable, a refusal when it may be sent again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use spool::AppendError;
+
+/// What a sender is told of a delivery that is durable.
+#[derive(Debug, Default)]
+pub(crate) struct Receipt {
+    /// Records that became hop events.
+    pub(crate) accepted: u64,
+    /// Records that became rejects (stored as well).
+    pub(crate) rejected: u64,
+    /// Rejects by reason.
+    pub(crate) by_reason: BTreeMap<&'static str, u64>,
+    /// The first few rejects.
+    pub(crate) first: Vec<RejectLine>,
+}
+
+/// One reject as the sender is told of it: enough to find the line, nothing of its content.
+#[derive(Debug)]
+pub(crate) struct RejectLine {
+    pub(crate) reason: &'static str,
+    pub(crate) offset: u64,
+    pub(crate) detail: String,
+}
+
+/// Why a delivery was not accepted. The sender may send it again: nothing of it was acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// Too much in flight.
+    #[error("too many bytes in flight; try again after {0:?}")]
+    Busy(Duration),
+    /// The spool has no room or the disk fails.
+    #[error(transparent)]
+    Spool(#[from] AppendError),
+    /// The service is going down, or the task that decoded was lost.
+    #[error("the service is shutting down; try another instance")]
+    Stopped,
+}
+
+impl Refusal {
+    /// When to come back.
+    pub(crate) fn retry_after(&self) -> Duration {
+        match self {
+            Self::Busy(after) => *after,
+            Self::Spool(error) => error.retry_after().unwrap_or(Duration::from_secs(1)),
+            Self::Stopped => Duration::from_secs(1),
+        }
+    }
+
+    /// The cause as a metric label.
+    pub(crate) fn cause(&self) -> &'static str {
+        match self {
+            Self::Busy(_) => "busy",
+            Self::Spool(AppendError::Full { .. }) => "spool_full",
+            Self::Spool(_) => "spool_failed",
+            Self::Stopped => "stopped",
+        }
+    }
+}
