@@ -1,6 +1,6 @@
 //! What the CLI prints: a waterfall for one request, a table for many events, JSON for programs.
 //!
-//! Log content comes from the internet: nothing of it reaches the terminal but through [`safe`].
+//! Log content comes from the internet: nothing of it reaches the terminal but through [`mod@safe`].
 
 mod safe;
 mod screen;
