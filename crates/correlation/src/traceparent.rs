@@ -1,6 +1,6 @@
 //! The W3C `traceparent` header, read by the strict grammar of the recommendation.
 
-use crate::mint::hex;
+use crate::mint::{hex16, hex32};
 
 /// A valid `traceparent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,15 +34,19 @@ impl Traceparent {
     /// Reads one header value. Of an unknown version the first four fields are taken, as the recommendation asks.
     pub fn parse(text: &str) -> Result<Self, TraceparentError> {
         let bytes = text.trim().as_bytes();
-        let well_formed = bytes.len() >= 55
-            && [2, 35, 52].iter().all(|&at| bytes[at] == b'-')
-            && !bytes[..55].iter().any(u8::is_ascii_uppercase);
-        if !well_formed {
+        let head: &[u8; 55] = bytes.first_chunk().ok_or(TraceparentError::Form)?;
+        // Hex digits are checked below in either case; of all bytes that pass there only capitals are not lower case.
+        let capital = head.iter().fold(0, |found, byte| found | u8::from(byte.is_ascii_uppercase()));
+        if capital != 0 || [2, 35, 52].iter().any(|&at| head[at] != b'-') {
             return Err(TraceparentError::Form);
         }
-        let field = |from: usize, to: usize| hex(&bytes[from..to]).ok_or(TraceparentError::Form);
-        let (version, trace_id) = (field(0, 2)?, field(3, 35)?);
-        let (parent_id, flags) = (field(36, 52)?, field(53, 55)?);
+        let pair = |at: usize| Some(hex_digit(head[at])? << 4 | hex_digit(head[at + 1])?);
+        let read = || {
+            let trace_id = hex32(head[3..35].try_into().ok()?)?;
+            let parent_id = hex16(head[36..52].try_into().ok()?)?;
+            Some((pair(0)?, trace_id, parent_id, pair(53)?))
+        };
+        let (version, trace_id, parent_id, flags) = read().ok_or(TraceparentError::Form)?;
         match version {
             0xff => return Err(TraceparentError::Version),
             0 if bytes.len() != 55 => return Err(TraceparentError::Form),
@@ -55,7 +59,15 @@ impl Traceparent {
         if parent_id == 0 {
             return Err(TraceparentError::ZeroParentId);
         }
-        Ok(Self { trace_id, parent_id: parent_id as u64, flags: flags as u8 })
+        Ok(Self { trace_id, parent_id, flags })
+    }
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
     }
 }
 

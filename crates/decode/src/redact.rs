@@ -7,7 +7,7 @@
 //! | `pairs` | where the value of a name starts and ends, without a grammar to rely on |
 //! | `view` | escapes undone, so that none hides a secret |
 //!
-//! Every text of every record comes through here, so the way of a text without secrets is short: one vectorized pass,
+//! Every text of every record comes through here, so the way of a text without secrets is short: one pass,
 //! no allocation, the text handed back as it came. Only what that pass does not clear is searched in full. Both are
 //! linear in the text, and what comes out is no longer than what came in plus a [`Redactor::MARK`] for each secret.
 
@@ -27,6 +27,7 @@ use sha2::Sha256;
 
 use names::Names;
 use pairs::Grammar;
+use shapes::Look;
 use view::View;
 
 /// What the configuration says about secrets.
@@ -77,7 +78,17 @@ impl Redactor {
     /// A value under a name: replaced whole if the name says secret, in part where its shape does.
     /// The flag says whether anything was replaced.
     pub fn value<'a>(&self, name: &str, value: Cow<'a, str>) -> (Cow<'a, str>, bool) {
-        if self.names.secret(name.as_bytes()) {
+        self.value_judged(self.is_secret_name(name), value)
+    }
+
+    /// Whether the values of a name are secret: for who asks once and keeps the answer for many values.
+    pub(crate) fn is_secret_name(&self, name: &str) -> bool {
+        self.names.secret(name.as_bytes())
+    }
+
+    /// As [`Self::value`], with the answer of [`Self::is_secret_name`].
+    pub(crate) fn value_judged<'a>(&self, secret_name: bool, value: Cow<'a, str>) -> (Cow<'a, str>, bool) {
+        if secret_name {
             return match pairs::is_trivial(value.as_bytes()) {
                 true => (value, false),
                 false => (Cow::Borrowed(Self::MARK), true),
@@ -85,10 +96,10 @@ impl Redactor {
         }
         // Attributes hold anything: URLs, headers, JSON in a string.
         let bytes = value.as_bytes();
-        let plain = memchr::memchr3(b'=', b'"', b'%', bytes).is_none()
-            && memchr::memchr(b'\\', bytes).is_none()
-            && memchr::memmem::find(bytes, b": ").is_none();
-        if plain && !shapes::suspicious(bytes) {
+        let look = Look::at(bytes);
+        let grammar = look.has(Look::EQUALS | Look::QUOTE | Look::PERCENT | Look::BACKSLASH)
+            || look.has(Look::COLON) && memchr::memmem::find(bytes, b": ").is_some();
+        if !grammar && !look.suspicious(bytes) {
             return (value, false);
         }
         self.search(value, Grammar::None)
@@ -97,11 +108,11 @@ impl Redactor {
     /// A URL, path with query, or bare query: values of secret-looking parameters are replaced.
     pub fn url<'a>(&self, url: Cow<'a, str>) -> (Cow<'a, str>, bool) {
         let bytes = url.as_bytes();
-        let encoded = memchr::memchr2(b'%', b'\\', bytes).is_some();
-        if !encoded
-            && !pairs::has_secret_parameter(bytes, &self.names)
+        let look = Look::at(bytes);
+        if !look.has(Look::PERCENT | Look::BACKSLASH)
+            && !(look.has(Look::EQUALS) && pairs::has_secret_parameter(bytes, &self.names))
             && !bytes.starts_with(b"//")
-            && !shapes::suspicious(bytes)
+            && !look.suspicious(bytes)
         {
             return (url, false);
         }
@@ -113,7 +124,8 @@ impl Redactor {
     /// that follow a secret name and `=`.
     pub fn text<'a>(&self, text: Cow<'a, str>) -> (Cow<'a, str>, bool) {
         let bytes = text.as_bytes();
-        if memchr::memchr3(b'=', b'%', b'\\', bytes).is_none() && !shapes::suspicious(bytes) {
+        let look = Look::at(bytes);
+        if !look.has(Look::EQUALS | Look::PERCENT | Look::BACKSLASH) && !look.suspicious(bytes) {
             return (text, false);
         }
         self.search(text, Grammar::None)

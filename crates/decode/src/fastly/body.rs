@@ -39,6 +39,13 @@ struct Context<'t> {
     notes: Notes,
 }
 
+/// What is read of one record; kept for the next, so that its room is.
+#[derive(Default)]
+struct Parsed<'t> {
+    entries: Vec<Entry<'t>>,
+    values: Vec<Scalar<'t>>,
+}
+
 impl<'d> Decoder<'d> {
     pub(crate) fn new(fixed: Option<PresetId>, delivery: &'d Delivery<'d>, rules: &'d Rules) -> Self {
         Self {
@@ -54,26 +61,29 @@ impl<'d> Decoder<'d> {
 
     pub(crate) fn run(&mut self, payload: &[u8], sink: &mut dyn Sink) {
         let mut body = Body::new(payload);
-        let mut entries = Vec::new();
+        let mut parsed = Parsed::default();
         self.look_ahead = payload.len().saturating_mul(LOOK_AHEAD_FACTOR);
-        let whole = str::from_utf8(payload).ok();
+        // What is UTF-8 from `valid_at` on: each byte is looked at once, not once for each record before it.
+        let (mut valid_at, mut valid) = (0, valid_part(payload));
         while let Some(piece) = body.next_piece() {
-            let line = match whole {
-                Some(whole) => Ok(&whole[piece.start..piece.end]),
-                None => str::from_utf8(&payload[piece.start..piece.end]),
-            };
-            let Ok(line) = line else {
+            if piece.start >= valid_at + valid.len() {
+                (valid_at, valid) = (piece.start, valid_part(&payload[piece.start..]));
+            }
+            // A record never starts inside of a character: what stands before it is ASCII, or a line that ended.
+            let rest = valid.get(piece.start - valid_at..).unwrap_or_default();
+            let line = rest.get(..piece.end - piece.start).or_else(|| {
+                // Of an array on one line, only the element with the bad bytes is bad.
+                let end = if piece.in_array { body.resync(piece, piece.start) } else { piece.end };
+                rest.get(..end - piece.start)
+            });
+            let Some(line) = line else {
                 self.bad_utf8(&mut body, payload, piece, sink);
                 continue;
             };
             if line.starts_with('{') {
-                let rest = || match whole {
-                    Some(whole) => &whole[piece.start..],
-                    None => valid_part(&payload[piece.start..]),
-                };
-                self.object(&mut body, piece, line, rest, &mut entries, sink);
+                self.object(&mut body, piece, line, rest, &mut parsed, sink);
             } else {
-                self.line(&mut body, piece, line, &mut entries, sink);
+                self.line(&mut body, piece, line, &mut parsed, sink);
             }
         }
     }
@@ -84,25 +94,25 @@ impl<'d> Decoder<'d> {
         body: &mut Body<'_>,
         piece: Piece,
         line: &'t str,
-        rest: impl Fn() -> &'t str,
-        entries: &mut Vec<Entry<'t>>,
+        rest: &'t str,
+        parsed: &mut Parsed<'t>,
         sink: &mut dyn Sink,
     ) {
         let context = Context { offset: piece.start as u64, ..Context::default() };
-        let mut fault = match self.record(line, context, entries, sink) {
+        let mut fault = match self.record(line, context, parsed, sink) {
             Ok(length) => return body.resume(piece.start + length, true),
             Err(fault) => fault,
         };
         if fault.kind == FaultKind::End && !piece.counted {
             // Perhaps printed over several lines; a line that was cut shows by what follows it.
-            let text = bounded(rest(), MAX_RECORD_BYTES.min(self.look_ahead));
-            match self.record(text, context, entries, sink) {
+            let text = bounded(rest, MAX_RECORD_BYTES.min(self.look_ahead));
+            match self.record(text, context, parsed, sink) {
                 Ok(length) => return body.resume(piece.start + length, true),
                 Err(later) => self.look_ahead = self.look_ahead.saturating_sub(later.at),
             }
         } else if piece.in_array && fault.kind != FaultKind::Depth {
             // An element may hold line breaks: its extent is not its line.
-            let text = bounded(rest(), MAX_RECORD_BYTES);
+            let text = bounded(rest, MAX_RECORD_BYTES);
             let end = body.resync(piece, piece.start + fault.at) - piece.start;
             let element = text.get(..end).unwrap_or(line);
             fault = match self.mend(element, fault, context, sink) {
@@ -126,7 +136,7 @@ impl<'d> Decoder<'d> {
         body: &mut Body<'_>,
         piece: Piece,
         line: &'t str,
-        entries: &mut Vec<Entry<'t>>,
+        parsed: &mut Parsed<'t>,
         sink: &mut dyn Sink,
     ) {
         if piece.in_array {
@@ -137,7 +147,7 @@ impl<'d> Decoder<'d> {
         let context = Context { offset: piece.start as u64, prefix, notes: Notes::NONE };
         let end = piece.end;
         if message.starts_with('{') {
-            match self.record(message, context, entries, sink) {
+            match self.record(message, context, parsed, sink) {
                 Ok(length) => return body.resume(piece.start + message_at + length, true),
                 Err(fault) => {
                     if let Err(fault) = self.mend(message, fault, context, sink) {
@@ -188,9 +198,9 @@ impl<'d> Decoder<'d> {
         let (prefix, message) = framing::strip_prefix(&lossy);
         let context = Context { offset: piece.start as u64, prefix, notes: Notes::BAD_UTF8 };
         let mut rest = message;
-        let mut entries = Vec::new();
+        let mut parsed = Parsed::default();
         while rest.starts_with('{') {
-            match self.record(rest, context, &mut entries, sink) {
+            match self.record(rest, context, &mut parsed, sink) {
                 Ok(length) => rest = rest[length..].trim_start_matches([' ', '\t', '\r', '\n', ',']),
                 Err(fault) => {
                     if let Err(fault) = self.mend(rest, fault, context, sink) {
@@ -212,15 +222,22 @@ impl<'d> Decoder<'d> {
         &mut self,
         text: &'t str,
         context: Context<'t>,
-        entries: &mut Vec<Entry<'t>>,
+        parsed: &mut Parsed<'t>,
         sink: &mut dyn Sink,
     ) -> Result<usize, Fault> {
+        if let Some(length) = self.plans.read(text, &mut parsed.values)
+            && length <= MAX_RECORD_BYTES
+        {
+            self.event(&text[..length], false, context, &mut parsed.values, sink);
+            return Ok(length);
+        }
         if let Some(key) = otlp_key(text) {
             return self.otlp(text, key, context, sink);
         }
         if self.paths.forget_if_full() {
             self.plans.clear();
         }
+        let Parsed { entries, values } = parsed;
         let walked = shape::walk(text, &mut self.paths, self.plans.predicted(), &mut self.order, entries)?;
         if walked.length > MAX_RECORD_BYTES {
             let detail = format!("the record has more than {MAX_RECORD_BYTES} bytes");
@@ -228,37 +245,51 @@ impl<'d> Decoder<'d> {
             return Ok(walked.length);
         }
         if !walked.as_predicted {
-            self.plans.choose(&self.order, entries, &self.paths, &self.rules.fastly, self.fixed);
+            self.plans.choose(&self.order, entries, &self.paths, self.rules, self.fixed);
         }
-        let Some(plan) = self.plans.last() else { return Ok(walked.length) };
-        if !plan.knows_any {
+        if !walked.cut {
+            self.plans.learn(&text[..walked.length], entries);
+        }
+        values.clear();
+        values.extend(entries.drain(..).map(|entry| entry.value));
+        self.event(&text[..walked.length], walked.cut, context, values, sink);
+        Ok(walked.length)
+    }
+
+    /// One record, its values in its own order, by the plan that was used last.
+    fn event<'t>(
+        &self,
+        text: &'t str,
+        cut: bool,
+        context: Context<'t>,
+        values: &mut [Scalar<'t>],
+        sink: &mut dyn Sink,
+    ) {
+        let Some(plan) = self.plans.last().filter(|plan| plan.knows_any) else {
             let detail = "no preset knows any field of the object";
-            self.reject(&text[..walked.length], RejectReason::NoKnownField, detail, context, sink);
-            return Ok(walked.length);
-        }
+            return self.reject(text, RejectReason::NoKnownField, detail, context, sink);
+        };
         let preset = plan.preset.map(|id| self.rules.fastly.preset(id));
         let mut draft = Draft::new(preset.map_or("", |preset| preset.name.as_str()), &self.rules.redactor);
         for step in &plan.steps {
-            let entry = &mut entries[step.entry as usize];
-            let value = std::mem::replace(&mut entry.value, Scalar::Null);
-            let name = self.paths.name(entry.path);
+            let value = std::mem::replace(&mut values[step.entry as usize], Scalar::Null);
+            let name = self.paths.name(step.path);
             if !step.absent.is_empty() && is_one_of(&value, &step.absent) {
                 continue;
             }
             if step.edge_only && !draft.may_be_edge() || matches!(step.target, Target::Attribute) {
-                draft.attribute(name, value);
+                draft.attribute_judged(name, Some(step.secret_name), value);
             } else {
                 draft.put(step.target, name, value);
             }
         }
-        if walked.duplicates {
+        if plan.has_duplicates {
             draft.note(Notes::DUPLICATE_KEYS);
         }
-        if walked.cut {
+        if cut {
             draft.note(Notes::TRUNCATED);
         }
         self.finish(draft, preset.map_or(Hop::Unknown, |preset| preset.hop), context, sink);
-        Ok(walked.length)
     }
 
     fn finish<'e>(&'e self, mut draft: Draft<'_, 'e>, hop: Hop, context: Context<'e>, sink: &mut dyn Sink) {
@@ -299,7 +330,7 @@ impl<'d> Decoder<'d> {
         }
         let mut notes = context.notes;
         notes.add(Notes::REPAIRED);
-        self.record(&mended, Context { notes, ..context }, &mut Vec::new(), sink).map(drop)
+        self.record(&mended, Context { notes, ..context }, &mut Parsed::default(), sink).map(drop)
     }
 
     /// A whole OTLP document as one record.

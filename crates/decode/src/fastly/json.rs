@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use crate::coerce::Scalar;
+
 /// Deepest nesting in one record; log templates nest three deep, and deeper costs work without meaning.
 pub(crate) const MAX_DEPTH: usize = 32;
 
@@ -80,6 +82,70 @@ impl<'a> Scanner<'a> {
             return Ok(());
         }
         self.fault(FaultKind::Expected(what))
+    }
+
+    /// Returns to a place that was scanned before.
+    pub(crate) fn back_to(&mut self, at: usize) {
+        self.at = at;
+    }
+
+    /// Consumes exactly `wanted`. In words of eight bytes, the last one overlapping: at the usual 5 to 20 bytes a call
+    /// of `memcmp` costs more than the comparison.
+    #[inline]
+    pub(crate) fn accept(&mut self, wanted: &[u8]) -> bool {
+        let length = wanted.len();
+        let Some(here) = self.bytes().get(self.at..self.at + length) else { return false };
+        let word =
+            |bytes: &[u8], at: usize| bytes[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+        let same = if length < 8 {
+            here.iter().zip(wanted).all(|(a, b)| a == b)
+        } else if length <= 16 {
+            word(here, 0) == word(wanted, 0) && word(here, length - 8) == word(wanted, length - 8)
+        } else {
+            here == wanted
+        };
+        self.at += if same { length } else { 0 };
+        same
+    }
+
+    /// Reads one value that is no object and no array. A number is text as it stands; where `is_count` asks for it, a
+    /// whole number of up to 18 digits is a number instead.
+    #[inline]
+    pub(crate) fn scalar(&mut self, is_count: bool) -> Result<Scalar<'a>, Fault> {
+        Ok(match self.bytes().get(self.at) {
+            Some(b'"') => Scalar::Text(self.string()?),
+            Some(b't') => self.word("true").map(|()| Scalar::Bool(true))?,
+            Some(b'f') => self.word("false").map(|()| Scalar::Bool(false))?,
+            Some(b'n') => self.word("null").map(|()| Scalar::Null)?,
+            _ if is_count => match self.count() {
+                Some(count) => Scalar::Int(count),
+                None => Scalar::Text(self.number()?.into()),
+            },
+            _ => Scalar::Text(self.number()?.into()),
+        })
+    }
+
+    /// A whole number without sign, of which the text can be made again; otherwise nothing is read.
+    #[inline]
+    fn count(&mut self) -> Option<i64> {
+        let rest = &self.bytes()[self.at..];
+        let mut value = 0;
+        let mut length = 0;
+        while let Some(digit) =
+            rest.get(length).map(|byte| byte.wrapping_sub(b'0')).filter(|&digit| digit < 10)
+        {
+            if length == 18 {
+                return None;
+            }
+            value = value * 10 + i64::from(digit);
+            length += 1;
+        }
+        let plain = !matches!(rest.get(length), Some(b'.' | b'e' | b'E'));
+        if length == 0 || !plain || (length > 1 && rest[0] == b'0') {
+            return None;
+        }
+        self.at += length;
+        Some(value)
     }
 
     /// Consumes a whole string token if it is exactly `key`, which must need no escapes.

@@ -55,6 +55,11 @@ impl<'m, 'e> Draft<'m, 'e> {
 
     /// Keeps what the schema has no field for; what says "none" is not kept.
     pub(crate) fn attribute(&mut self, name: &'e str, value: Scalar<'e>) {
+        self.attribute_judged(name, None, value);
+    }
+
+    /// As [`Self::attribute`], where it may be known already whether the name is secret.
+    pub(crate) fn attribute_judged(&mut self, name: &'e str, secret: Option<bool>, value: Scalar<'e>) {
         if value.is_absent() || normalize::is_absent_geo(name, &value) {
             return;
         }
@@ -63,7 +68,8 @@ impl<'m, 'e> Draft<'m, 'e> {
             return;
         }
         let text = self.bounded(value.to_text());
-        let text = self.redactor.value(name, text);
+        let secret = secret.unwrap_or_else(|| self.redactor.is_secret_name(name));
+        let text = self.redactor.value_judged(secret, text);
         let text = self.cleaned(text);
         self.event.attributes.push((Cow::Borrowed(name), text));
     }
@@ -285,6 +291,7 @@ impl<'m, 'e> Draft<'m, 'e> {
         });
         let read = stated.or_else(|| match &value {
             Scalar::Text(text) => time::parse_text(text),
+            Scalar::Int(value) => time::from_integer(*value),
             _ => None,
         });
         match read {

@@ -12,6 +12,7 @@ mod plan;
 mod preset;
 mod repair;
 mod shape;
+mod skeleton;
 mod target;
 mod text;
 mod url;

@@ -5,6 +5,7 @@
 //! duplicate is a stamp comparison and a path's name is written once.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -27,6 +28,8 @@ const ROOT: PathId = 0;
 pub(crate) struct Entry<'a> {
     pub(crate) path: PathId,
     pub(crate) value: Scalar<'a>,
+    /// Where the value stands in the text, with its quotes.
+    pub(crate) place: Range<usize>,
     /// The path stood in this record before.
     pub(crate) duplicate: bool,
 }
@@ -58,7 +61,6 @@ pub(crate) struct Walked {
     pub(crate) length: usize,
     /// The keys came exactly in the predicted order.
     pub(crate) as_predicted: bool,
-    pub(crate) duplicates: bool,
     /// Values beyond the bounds were left out.
     pub(crate) cut: bool,
 }
@@ -136,7 +138,6 @@ struct Walk<'w, 'a> {
     diverged: bool,
     order: &'w mut Vec<Key>,
     entries: &'w mut Vec<Entry<'a>>,
-    duplicates: bool,
     cut: bool,
 }
 
@@ -153,26 +154,12 @@ pub(crate) fn walk<'a>(
     order.clear();
     paths.record += 1;
     let mut scanner = Scanner::new(text);
-    let mut walk = Walk {
-        paths,
-        predicted,
-        followed: 0,
-        diverged: false,
-        order,
-        entries,
-        duplicates: false,
-        cut: false,
-    };
+    let mut walk = Walk { paths, predicted, followed: 0, diverged: false, order, entries, cut: false };
     walk.object(&mut scanner)?;
     if !walk.diverged && walk.followed < predicted.len() {
         walk.diverge();
     }
-    Ok(Walked {
-        length: scanner.at(),
-        as_predicted: !walk.diverged,
-        duplicates: walk.duplicates,
-        cut: walk.cut,
-    })
+    Ok(Walked { length: scanner.at(), as_predicted: !walk.diverged, cut: walk.cut })
 }
 
 impl<'a> Walk<'_, 'a> {
@@ -223,15 +210,10 @@ impl<'a> Walk<'_, 'a> {
                 first = true;
                 continue;
             }
-            let value = match byte {
-                Some(b'"') => Scalar::Text(scanner.string()?),
-                Some(b't') => scanner.word("true").map(|()| Scalar::Bool(true))?,
-                Some(b'f') => scanner.word("false").map(|()| Scalar::Bool(false))?,
-                Some(b'n') => scanner.word("null").map(|()| Scalar::Null)?,
-                _ => Scalar::Text(scanner.number()?.into()),
-            };
+            let start = scanner.at();
+            let value = scanner.scalar(false)?;
             if let Some(path) = path {
-                self.keep(path, value);
+                self.keep(path, value, start..scanner.at());
             }
         }
     }
@@ -276,15 +258,14 @@ impl<'a> Walk<'_, 'a> {
     }
 
     #[inline]
-    fn keep(&mut self, path: PathId, value: Scalar<'a>) {
+    fn keep(&mut self, path: PathId, value: Scalar<'a>, place: Range<usize>) {
         if self.entries.len() >= MAX_VALUES {
             self.cut = true;
             return;
         }
         self.follow(path << 1);
         let duplicate = self.paths.stamp(path);
-        self.duplicates |= duplicate;
-        self.entries.push(Entry { path, value, duplicate });
+        self.entries.push(Entry { path, value, place, duplicate });
     }
 
     #[inline]
@@ -353,7 +334,7 @@ mod tests {
         let (mut paths, mut order, mut entries) = (Paths::new(), Vec::new(), Vec::new());
         let mut step = |text: &'static str, predicted: &[Key]| {
             let walked = walk(text, &mut paths, predicted, &mut order, &mut entries).unwrap();
-            (walked.as_predicted, walked.duplicates, order.clone())
+            (walked.as_predicted, entries.iter().any(|entry| entry.duplicate), order.clone())
         };
         let (_, _, first) = step(r#"{"a":1,"b":{"c":2}}"#, &[]);
         assert!(step(r#"{"a":5, "b" : {"c":"x"}}"#, &first).0);
