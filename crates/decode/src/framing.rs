@@ -20,6 +20,8 @@ pub struct Body<'a> {
     in_array: bool,
     /// The last record was an object, so a comma may follow it on its line.
     after_object: bool,
+    /// End of the line that was searched last: all elements of an array may stand on one.
+    line_end: usize,
 }
 
 /// The beginning of a record and how far it may reach by itself.
@@ -39,7 +41,7 @@ impl<'a> Body<'a> {
     /// From the first byte on. A byte order mark is skipped.
     pub fn new(bytes: &'a [u8]) -> Self {
         let at = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-        Self { bytes, at, in_array: false, after_object: false }
+        Self { bytes, at, in_array: false, after_object: false, line_end: 0 }
     }
 
     /// The next record's place; `None` at the end. Call [`Self::resume`] before the next call.
@@ -68,8 +70,10 @@ impl<'a> Body<'a> {
         if let Some((from, end)) = self.counted(start) {
             return Some(Piece { start: from, end, counted: true, in_array: false });
         }
-        let end = memchr(b'\n', &self.bytes[start..]).map_or(self.bytes.len(), |at| start + at);
-        Some(Piece { start, end, counted: false, in_array: self.in_array })
+        if self.line_end <= start {
+            self.line_end = memchr(b'\n', &self.bytes[start..]).map_or(self.bytes.len(), |at| start + at);
+        }
+        Some(Piece { start, end: self.line_end, counted: false, in_array: self.in_array })
     }
 
     /// Goes on at `at`; `object` says that a whole object ended there.
@@ -95,7 +99,9 @@ impl<'a> Body<'a> {
                 Some(b',') if close && rest[1..].trim_ascii_start().first() != Some(&b'"') => return at + 1,
                 Some(b']') if close => return at + 1,
                 None => return at + 1,
-                _ => at += 1,
+                Some(b'{') => at += 1,
+                // Past the white space: each of its line breaks would look at the same `rest` again.
+                Some(_) => at = self.bytes.len() - rest.len(),
             }
         }
         self.bytes.len()

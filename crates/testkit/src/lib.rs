@@ -12,10 +12,13 @@
 //! | [`otlp`] | OTLP log requests in Istio's two shapes |
 //! | [`events`] | hop events, for benches that skip decoding |
 //!
+//! [`drive`] goes the other way: any bytes into any decoder, with checks, for fuzzing.
+//!
 //! The sample mix: 6 records a request, three random 128-bit ids an event, 10,000 paths and 5,000 user agents by
 //! Zipf's law, a million client addresses, 300 pods, lines of about 700 bytes.
 
 pub mod als;
+pub mod drive;
 pub mod events;
 pub mod fastly;
 pub mod istio;
