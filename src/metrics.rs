@@ -91,6 +91,11 @@ impl Metrics {
         self.segments.get_or_create(&Outcome { outcome: "set_aside" }).inc();
     }
 
+    /// Counts one segment that waits for a newer version.
+    pub(crate) fn held(&self) {
+        self.segments.get_or_create(&Outcome { outcome: "held" }).inc();
+    }
+
     /// Counts one start of the engine after the first.
     pub(crate) fn engine_restarted(&self) {
         self.engine_restarts.inc();

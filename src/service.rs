@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
 use axum::Router;
@@ -86,6 +86,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
         instance: instance(data_dir)?,
         metrics,
         progress,
+        held: Mutex::default(),
     });
     for _ in 0..LANES {
         shipping.spawn(Arc::clone(&shipper).run());

@@ -3,16 +3,18 @@
 //! A segment is deleted only when all its inserts are durable. Any failure before that means that the same segment is
 //! shipped again, whole, under the same tokens: the store drops what it already has.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use event::wire;
+use event::wire::{self, WireError};
+use event::{Reject, RejectReason};
 use spool::{ReadError, Sealed, SegmentReader, Spool};
 use store::{Batch, Store};
 use tokio::sync::watch;
 
 use crate::accept::unix_ns;
+use crate::config::DEFAULT_TENANT;
 use crate::metrics::Metrics;
 
 /// Segments under way at once: while the store writes one, the next is decoded into columns.
@@ -29,6 +31,8 @@ pub(crate) struct Shipper {
     pub(crate) instance: String,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) progress: Arc<Progress>,
+    /// Segments that a newer version wrote: kept from the queue, where they would come next again and again.
+    pub(crate) held: Mutex<Vec<Sealed>>,
 }
 
 /// When shipping last got anywhere, for readiness.
@@ -71,7 +75,11 @@ impl Shipper {
         };
         let batch = match tokio::task::spawn_blocking(move || columns(&reader)).await {
             Ok(Ok(batch)) => Arc::new(batch),
-            Ok(Err(error)) => return self.set_aside(sealed, &error).await,
+            Ok(Err(newer)) => {
+                tracing::error!(segment = sealed.sequence(), error = %newer, "a newer version wrote this segment; it waits for one");
+                self.metrics.held();
+                return self.held.lock().unwrap_or_else(PoisonError::into_inner).push(sealed);
+            }
             Err(_) => return,
         };
         let mut pause = FIRST_PAUSE;
@@ -101,7 +109,7 @@ impl Shipper {
         Ok(())
     }
 
-    async fn set_aside(&self, sealed: Sealed, error: &(dyn std::error::Error + Sync)) {
+    async fn set_aside(&self, sealed: Sealed, error: &ReadError) {
         tracing::error!(segment = sealed.sequence(), %error, "a segment cannot be read whole; the original is kept in corrupt/");
         self.metrics.set_aside();
         if let Err(error) = sealed.set_aside().await {
@@ -111,11 +119,27 @@ impl Shipper {
     }
 }
 
-/// A segment's records as the store's columns.
-fn columns(reader: &SegmentReader) -> Result<Batch, wire::WireError> {
+/// A segment's records as the store's columns. Fails only for what a newer version wrote: all of the segment waits
+/// then. A record that no version can read (its checksum held, so a defect of ours wrote it) becomes a reject.
+fn columns(reader: &SegmentReader) -> Result<Batch, WireError> {
     let mut batch = Batch::new();
     for record in reader.records() {
-        batch.push(&wire::read(record)?);
+        match wire::read(record) {
+            Ok(record) => batch.push(&record),
+            Err(newer @ (WireError::Version(_) | WireError::NewerFields)) => return Err(newer),
+            Err(error) => batch.push_reject(&Reject {
+                received_ns: unix_ns(),
+                tenant: DEFAULT_TENANT.into(),
+                source: "spool".into(),
+                format: "".into(),
+                reason: RejectReason::UnknownFormat,
+                detail: format!("a record of the spool cannot be read: {error}").into(),
+                offset: 0,
+                length: record.len() as u64,
+                // Its content was redacted before it was spooled.
+                bytes: record[..record.len().min(Reject::MAX_BYTES)].into(),
+            }),
+        }
     }
     Ok(batch)
 }

@@ -6,6 +6,8 @@ mod health;
 mod openapi;
 mod problem;
 mod rejects;
+#[cfg(test)]
+mod schema;
 mod sources;
 mod traces;
 

@@ -1,5 +1,7 @@
 //! A request body, whole, unpacked, within its caps and within the byte budget.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
@@ -7,8 +9,9 @@ use decode::compression::decompress;
 use futures_util::StreamExt as _;
 
 use super::Intake;
-use crate::accept::Hold;
+use crate::accept::{Hold, Refusal};
 use crate::api::Problem;
+use crate::config::Source;
 
 /// A body as the decoder wants it, with the budget it holds.
 pub(crate) struct Unpacked {
@@ -17,7 +20,14 @@ pub(crate) struct Unpacked {
 }
 
 /// Reads and unpacks a body. Every failure is answered as a problem that says whose fault it is.
-pub(crate) async fn read(intake: &Intake, headers: &HeaderMap, body: Body) -> Result<Unpacked, Problem> {
+///
+/// What cannot be unpacked is kept as one reject before it is refused: the sender will not send it again.
+pub(crate) async fn read(
+    intake: &Intake,
+    source: &Arc<Source>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Unpacked, Problem> {
     let cap = intake.limits.body_bytes;
     let too_large = || {
         Problem::too_large(&format!(
@@ -41,25 +51,39 @@ pub(crate) async fn read(intake: &Intake, headers: &HeaderMap, body: Body) -> Re
         hold.grow(chunk.len()).map_err(|refusal| Problem::from(&refusal))?;
         packed.extend_from_slice(&chunk);
     }
-    unpack(intake, headers, packed.freeze(), hold).await
+    unpack(intake, source, headers, packed.freeze(), hold).await
 }
 
 async fn unpack(
     intake: &Intake,
+    source: &Arc<Source>,
     headers: &HeaderMap,
     packed: Bytes,
     mut hold: Hold,
 ) -> Result<Unpacked, Problem> {
     let encoding =
         headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let (cap, packed_length) = (intake.limits.unpacked_bytes, packed.len());
+    let (cap, original) = (intake.limits.unpacked_bytes, packed.clone());
     // Off the runtime: a body may unpack to hundreds of megabytes.
     let unpacked = tokio::task::spawn_blocking(move || decompress(packed, encoding.as_deref(), cap))
         .await
-        .map_err(|_| Problem::from(&crate::accept::Refusal::Stopped))?
-        .map_err(|error| Problem::bad_request(&format!("cannot unpack the body: {error}")))?;
-    // The packed bytes are gone; what is unpacked, and as much again once encoded, is held instead.
-    hold.grow((2 * unpacked.len()).saturating_sub(packed_length))
-        .map_err(|refusal| Problem::from(&refusal))?;
-    Ok(Unpacked { bytes: unpacked, hold })
+        .map_err(|_| Problem::from(&Refusal::Stopped))?;
+    match unpacked {
+        Ok(bytes) => {
+            // The packed bytes are gone; what is unpacked, and as much again once encoded, is held instead.
+            let more = (2 * bytes.len()).saturating_sub(original.len());
+            hold.grow(more).map_err(|refusal| Problem::from(&refusal))?;
+            Ok(Unpacked { bytes, hold })
+        }
+        Err(error) => {
+            let detail = format!("cannot unpack the body: {error}");
+            let problem = Problem::bad_request(&detail);
+            let kept = intake.acceptor.accept(source, hold, move |delivery, rules, sink| {
+                delivery.refuse_packed(rules, &detail, &original, sink);
+            });
+            // Not kept means that it may come again, as for any other delivery.
+            kept.await.map_err(|refusal| Problem::from(&refusal))?;
+            Err(problem)
+        }
+    }
 }

@@ -32,7 +32,7 @@ async fn receive(
         Ok(source) => source,
         Err(problem) => return problem.into_response(),
     };
-    let unpacked = match body::read(&intake, &headers, body).await {
+    let unpacked = match body::read(&intake, &source, &headers, body).await {
         Ok(unpacked) => unpacked,
         Err(problem) => return problem.into_response(),
     };

@@ -1,6 +1,8 @@
 //! OTLP logs: `/v1/logs` over HTTP (protobuf and JSON) and the gRPC service, with partial success as the
 //! specification has it.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -14,7 +16,7 @@ use serde_json::json;
 use super::{Intake, body, grpc};
 use crate::accept::{Hold, Receipt, Refusal};
 use crate::api::Problem;
-use crate::config::SourceKind;
+use crate::config::{Source, SourceKind};
 
 const GRPC_PATH: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
@@ -68,11 +70,16 @@ async fn receive_http(State(intake): State<Intake>, headers: HeaderMap, body: Bo
             return Problem::unsupported_media(&detail).into_response();
         }
     };
-    let unpacked = match body::read(&intake, &headers, body).await {
+    // Who may not send gets no memory for a body.
+    let source = match intake.sources.admit(SourceKind::Otlp, None, &headers) {
+        Ok(source) => source,
+        Err(problem) => return problem.into_response(),
+    };
+    let unpacked = match body::read(&intake, &source, &headers, body).await {
         Ok(unpacked) => unpacked,
         Err(problem) => return problem.into_response(),
     };
-    match accept(&intake, &headers, unpacked.bytes, unpacked.hold, json).await {
+    match accept(&intake, &source, unpacked.bytes, unpacked.hold, json).await {
         Err(problem) => problem.into_response(),
         Ok(receipt) if json => {
             let response = match ExportResponse::of(&receipt).partial_success {
@@ -91,14 +98,18 @@ async fn receive_http(State(intake): State<Intake>, headers: HeaderMap, body: Bo
 }
 
 async fn receive_grpc(State(intake): State<Intake>, request: Request) -> Response {
+    let source = match intake.sources.admit(SourceKind::Otlp, None, request.headers()) {
+        Ok(source) => source,
+        Err(problem) => return grpc::answer(grpc::status_of(&problem).into_http()),
+    };
     let mut server = grpc::server(intake.limits.grpc_message_bytes);
     let service = tower::service_fn(move |request: tonic::Request<Bytes>| {
-        let intake = intake.clone();
+        let (intake, source) = (intake.clone(), Arc::clone(&source));
         async move {
-            let (metadata, _, message) = request.into_parts();
+            let message = request.into_inner();
             let mut hold = intake.acceptor.gate().hold();
             hold.grow(2 * message.len()).map_err(|refusal: Refusal| grpc::status(&refusal))?;
-            let receipt = accept(&intake, &metadata.into_headers(), message, hold, false)
+            let receipt = accept(&intake, &source, message, hold, false)
                 .await
                 .map_err(|problem| grpc::status_of(&problem))?;
             Ok(tonic::Response::new(Bytes::from(ExportResponse::of(&receipt).encode_to_vec())))
@@ -109,15 +120,14 @@ async fn receive_grpc(State(intake): State<Intake>, request: Request) -> Respons
 
 async fn accept(
     intake: &Intake,
-    headers: &HeaderMap,
+    source: &Arc<Source>,
     message: Bytes,
     hold: Hold,
     json: bool,
 ) -> Result<Receipt, Problem> {
-    let source = intake.sources.admit(SourceKind::Otlp, None, headers)?;
     intake
         .acceptor
-        .accept(&source, hold, move |delivery, rules, sink| {
+        .accept(source, hold, move |delivery, rules, sink| {
             if json {
                 decode::otlp::decode_json(&message, delivery, rules, sink);
             } else {

@@ -122,6 +122,10 @@ fn what_is_too_large_or_no_archive_is_refused_with_a_sentence() {
     let bomb = zstd::bulk::compress(&vec![b'x'; 4 << 20], 1).unwrap();
     let (status, answer) = service.post("/v1/fastly", &[("content-encoding", "zstd")], bomb);
     assert_eq!(status, 400, "{answer}");
+    crate::app::eventually("what could not be unpacked is kept as a reject", || {
+        let rejects = service.json("/api/v1/rejects?reason=bad_compression");
+        (rejects["rejects"].as_array().unwrap().len() == 1).then_some(())
+    });
     let (status, answer) = service.post("/v1/fastly", &[("content-encoding", "gzip")], "not gzip at all");
     // Sniffed: not gzip by magic, so it is taken as what it is: a line that is no log line.
     assert!(status == 200 || status == 400, "{status}: {answer}");

@@ -119,6 +119,11 @@ impl Delivery<'_> {
         sink.event(&event);
     }
 
+    /// Hands on a whole body that could not be unpacked as one reject.
+    pub fn refuse_packed(&self, rules: &Rules, detail: &str, packed: &[u8], sink: &mut dyn Sink) {
+        self.refuse(rules, "", RejectReason::BadCompression, detail, 0, packed, sink);
+    }
+
     /// Hands on a reject: redacts the bytes and cuts them to their bound.
     #[allow(clippy::too_many_arguments, reason = "each is one field of the reject")]
     pub(crate) fn refuse(
