@@ -4,7 +4,8 @@
 //! A log template writes the same keys, brackets and blanks around ever new values. So a record that was walked once
 //! leaves its skeleton, and the next one is read with one short comparison for each value: no key is looked for, no
 //! nesting is tracked, no path is stamped. Equal text between the values means equal structure, whatever it is. The
-//! first difference sends the record to the walk. (A line of 32 keys: 1.6 times as fast as with the walk alone.)
+//! first difference sends the record to the walk. (A line of 32 keys: 2.0 µs in
+//! all instead of 2.4.)
 
 use super::json::Scanner;
 use super::shape::Entry;
