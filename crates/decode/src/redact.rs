@@ -109,11 +109,11 @@ impl Redactor {
     pub fn url<'a>(&self, url: Cow<'a, str>) -> (Cow<'a, str>, bool) {
         let bytes = url.as_bytes();
         let look = Look::at(bytes);
-        if !look.has(Look::PERCENT | Look::BACKSLASH)
-            && !(look.has(Look::EQUALS) && pairs::has_secret_parameter(bytes, &self.names))
-            && !bytes.starts_with(b"//")
-            && !look.suspicious(bytes)
-        {
+        let search = look.has(Look::PERCENT | Look::BACKSLASH)
+            || bytes.starts_with(b"//")
+            || look.suspicious(bytes)
+            || look.has(Look::EQUALS) && pairs::has_secret_parameter(bytes, &self.names);
+        if !search {
             return (url, false);
         }
         let from = pairs::query_start(bytes);

@@ -177,17 +177,20 @@ pub(crate) fn words() -> impl Iterator<Item = &'static str> {
 impl Target {
     /// Whether a whole number serves as well as its text: all that is done with the value is arithmetic.
     pub(crate) fn is_count(self) -> bool {
-        match self {
+        matches!(
+            self,
             Self::Count(_)
-            | Self::Duration(..)
-            | Self::FetchFirst(_)
-            | Self::FetchLast(_)
-            | Self::Start(Some(_)) => true,
-            Self::Status | Self::Asn | Self::Attempt | Self::Restarts | Self::GrpcStatus | Self::Visits => {
-                true
-            }
-            _ => false,
-        }
+                | Self::Duration(..)
+                | Self::FetchFirst(_)
+                | Self::FetchLast(_)
+                | Self::Start(Some(_))
+                | Self::Status
+                | Self::Asn
+                | Self::Attempt
+                | Self::Restarts
+                | Self::GrpcStatus
+                | Self::Visits
+        )
     }
 
     /// Whether the value tells edge from shield, which others wait for.
