@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use event::{Hop, Notes, Precision, RejectReason, Text};
 
-use crate::coerce::Scalar;
+use crate::coerce::{MAX_ATTRIBUTES, Scalar};
 use crate::envoy::{Draft, Keys, Scratch, Target, read_members};
 use crate::{Delivery, Rules, Sink};
 
@@ -104,7 +104,11 @@ fn is_about_a_request(draft: &Draft<'_, '_>) -> bool {
 /// What the resource says of the sender; Envoy's built-in labels among it.
 fn put_resource<'a>(resource: &'a Pairs<'a>, memory: &mut Memory, draft: &mut Draft<'a, '_>) {
     let mut node_cluster = "";
-    for (place, (name, value)) in resource.iter().enumerate() {
+    // Each record pays for the resource again: without the bound, a small body of both could cost hours.
+    if resource.len() > MAX_ATTRIBUTES {
+        draft.event.notes.add(Notes::TRUNCATED);
+    }
+    for (place, (name, value)) in resource.iter().take(MAX_ATTRIBUTES).enumerate() {
         match (memory.resource_keys.target(place, name), value) {
             (_, Scalar::Text(text)) if name == "cluster_name" => node_cluster = text,
             (target @ (Target::Node | Target::Text(_)), _) => draft.put(target, name, value.clone()),
