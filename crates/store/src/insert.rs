@@ -12,10 +12,8 @@ use event::{Reject, RejectReason};
 use crate::batch::{Batch, put_reject, rejects_block};
 use crate::client::{INSERT_TIMEOUT, Store, failed};
 use crate::error::{Fault, InsertError, StoreError, fault};
+use crate::migrate::SCHEMA;
 use crate::native::{Block, Cell, Layout};
-
-/// Refused rows in a segment without a single row taken, after which the schema is blamed and not the rows.
-const REFUSED_BEFORE_DOUBT: usize = 16;
 
 /// What an insert did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,6 +68,9 @@ impl Store {
     }
 
     /// Inserts `block`, halving it where the store refuses its rows, and appends those it refuses one by one.
+    ///
+    /// However many are refused, it goes on: a refused row must not stall shipping. Only a live table that is not this
+    /// build's stops it, before the first row is blamed.
     async fn insert_bisecting(
         &self,
         table: &'static str,
@@ -83,10 +84,10 @@ impl Store {
         if error.fault != Fault::Rows {
             return Err(error);
         }
+        self.check_table(table, block, &error).await?;
         // Depth first, so that at most a logarithm of slices is alive; ranges name the tokens, so a repetition halves
         // the same way.
         let mut ranges = halves(0..block.rows);
-        let mut taken = block.rows == 1;
         if block.rows == 1 {
             refuse(block, &error, refused);
         }
@@ -94,18 +95,51 @@ impl Store {
             let part = block.slice(range.clone());
             let token = format!("{segment}-{table}-{}-{}", range.start, range.end);
             match self.insert_block(table, &part, token).await {
-                Ok(()) => taken = true,
+                Ok(()) => {}
                 Err(error) if error.fault == Fault::Rows && range.len() == 1 => {
                     refuse(&part, &error, refused);
-                    if !taken && refused.rows >= REFUSED_BEFORE_DOUBT {
-                        return Err(InsertError { fault: Fault::Setup, ..error });
-                    }
                 }
                 Err(error) if error.fault == Fault::Rows => ranges.extend(halves(range)),
                 Err(error) => return Err(error),
             }
         }
         tracing::warn!(segment, rows = refused.rows, "the store refused rows for good; kept them as rejects");
+        Ok(())
+    }
+
+    /// Fails with [`Fault::Setup`] where the live table is not the one of this build: taking a foreign table for bad
+    /// rows would turn good events into rejects. Where it is, the rows are to blame, and blocking on them would stall
+    /// shipping for ever.
+    async fn check_table(
+        &self,
+        table: &'static str,
+        block: &Block,
+        refusal: &InsertError,
+    ) -> Result<(), InsertError> {
+        let sql = "SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = {table:String}";
+        let live: Vec<(String, String)> = self
+            .read(sql)
+            .param("table", table)
+            .fetch_all()
+            .await
+            .map_err(|source| InsertError { table, fault: fault(&source), source: Box::new(source) })?;
+        let marker = format!("{{table:{table}}}");
+        let expected: Vec<&str> = SCHEMA
+            .iter()
+            .filter(|file| file.sql.contains(&marker))
+            .flat_map(|file| file.sql.lines())
+            .map(|line| line.trim_start().trim_start_matches("ADD COLUMN IF NOT EXISTS "))
+            .collect();
+        for (name, wire_type) in block.all_columns() {
+            let Some((_, live_type)) = live.iter().find(|(live_name, _)| live_name == name) else {
+                return Err(setup(table, name, "the live table has no such column", refusal));
+            };
+            // The declaration stands in the schema as this build writes it, codecs and comments after it.
+            if !expected.iter().any(|line| declares(line, name, live_type)) {
+                let why = format!("the live column is {live_type}, sent as {wire_type}");
+                return Err(setup(table, name, &why, refusal));
+            }
+        }
         Ok(())
     }
 
@@ -136,6 +170,20 @@ impl Store {
         };
         sent.map_err(|source| InsertError { table, fault: fault(&source), source: Box::new(source) })
     }
+}
+
+/// Whether a line of the schema declares this column with this type.
+fn declares(line: &str, name: &str, type_name: &str) -> bool {
+    let rest = line.strip_prefix(name).and_then(|rest| rest.strip_prefix(' '));
+    let Some(after) = rest.and_then(|rest| rest.strip_prefix(type_name)) else { return false };
+    after.is_empty() || after.starts_with([',', ' '])
+}
+
+/// A refusal that the schema is to blame for.
+fn setup(table: &'static str, column: &str, why: &str, refusal: &InsertError) -> InsertError {
+    let text =
+        format!("column {column}: {why}; migrate the schema, then shipping goes on ({})", refusal.source);
+    InsertError { table, fault: Fault::Setup, source: Box::new(clickhouse::error::Error::BadResponse(text)) }
 }
 
 /// Both halves of a range, the first last: it is popped first. Nothing for one row.

@@ -21,9 +21,14 @@ impl Locator {
     /// Where an event is stored.
     pub fn of(event: &HopEvent<'_>) -> Self {
         let ids = [event.correlation_id, event.request_id, event.edge_request_id, event.trace_id];
-        let strongest = ids.into_iter().find(|&id| id != 0);
-        let key = strongest.map_or(event.event_key, |id| xxh3_64(&id.to_be_bytes()));
-        Self { bucket_s: bucket_s(event.received_ns), key }
+        let bucket_s = bucket_s(event.received_ns);
+        Self::of_ids(bucket_s, ids).unwrap_or(Self { bucket_s, key: event.event_key })
+    }
+
+    /// Where the events with these ids are stored, strongest kind first, 0 for none; `None` without any.
+    pub(crate) fn of_ids(bucket_s: u32, ids: [u128; 4]) -> Option<Self> {
+        let strongest = ids.into_iter().find(|&id| id != 0)?;
+        Some(Self { bucket_s, key: xxh3_64(&strongest.to_be_bytes()) })
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod events;
 mod rollup;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use correlation::IdKind;
@@ -24,7 +25,7 @@ pub struct Batch {
     pub(crate) ids: Block,
     pub(crate) rejects: Block,
     pub(crate) rollup: Rollup,
-    /// Rows of `ids` seen in this batch, by hash: a request's hops share them.
+    /// Sets of ids seen in this batch, by hash: a request's hops share them.
     seen: HashSet<u128>,
     pub(crate) received_ns: Option<(i64, i64)>,
 }
@@ -60,24 +61,28 @@ impl Batch {
     pub fn push_event(&mut self, event: &HopEvent<'_>) {
         let locator = Locator::of(event);
         events::put(&mut self.events, event, locator);
-        for (kind, id) in [
-            (IdKind::Correlation, event.correlation_id),
-            (IdKind::Request, event.request_id),
-            (IdKind::EdgeRequest, event.edge_request_id),
-            (IdKind::Trace, event.trace_id),
-        ] {
-            if id != 0 && self.seen.insert(id_row_hash(event, kind, id, locator)) {
-                let mut columns = self.ids.columns.iter_mut();
-                put(&mut columns, &event.tenant);
-                put(&mut columns, &id);
-                put(&mut columns, &(kind as u8));
-                put(&mut columns, &locator.bucket_s);
-                put(&mut columns, &locator.key);
-                self.ids.rows += 1;
-            }
+        // Rows of `ids` follow from the tenant, the bucket and the event's ids: a set that was here brings nothing new.
+        let ids = [event.correlation_id, event.request_id, event.edge_request_id, event.trace_id];
+        if self.seen.insert(id_set_hash(&event.tenant, locator.bucket_s, ids)) {
+            self.push_ids(&event.tenant, locator.bucket_s, ids);
         }
         self.rollup.add(event);
         self.note_received(event.received_ns);
+    }
+
+    /// A row for each id, with the others beside it; its own column stays empty.
+    fn push_ids(&mut self, tenant: &Cow<'_, str>, bucket_s: u32, ids: [u128; 4]) {
+        for (own, kind) in IdKind::ALL.into_iter().enumerate().filter(|(own, _)| ids[*own] != 0) {
+            let mut columns = self.ids.columns.iter_mut();
+            put(&mut columns, tenant);
+            put(&mut columns, &ids[own]);
+            put(&mut columns, &(kind as u8));
+            put(&mut columns, &bucket_s);
+            for (other, id) in ids.iter().enumerate() {
+                put(&mut columns, if other == own { &0 } else { id });
+            }
+            self.ids.rows += 1;
+        }
     }
 
     /// Adds a reject.
@@ -122,13 +127,13 @@ impl Batch {
     }
 }
 
-fn id_row_hash(event: &HopEvent<'_>, kind: IdKind, id: u128, locator: Locator) -> u128 {
-    let mut row = [0; 29];
-    row[..16].copy_from_slice(&id.to_le_bytes());
-    row[16] = kind as u8;
-    row[17..21].copy_from_slice(&locator.bucket_s.to_le_bytes());
-    row[21..].copy_from_slice(&locator.key.to_le_bytes());
-    xxh3_128(&row) ^ xxh3_128(event.tenant.as_bytes())
+fn id_set_hash(tenant: &str, bucket_s: u32, ids: [u128; 4]) -> u128 {
+    let mut set = [0; 68];
+    for (place, id) in set.chunks_exact_mut(16).zip(ids) {
+        place.copy_from_slice(&id.to_le_bytes());
+    }
+    set[64..].copy_from_slice(&bucket_s.to_le_bytes());
+    xxh3_128(&set) ^ xxh3_128(tenant.as_bytes())
 }
 
 /// Puts the next column's value.
@@ -144,7 +149,10 @@ fn ids_block() -> Block {
         ("id", u128::TYPE, u128::LAYOUT),
         ("kind", "Int8", u8::LAYOUT),
         ("bucket", "DateTime('UTC')", u32::LAYOUT),
-        ("locator", u64::TYPE, u64::LAYOUT),
+        ("correlation_id", u128::TYPE, u128::LAYOUT),
+        ("request_id", u128::TYPE, u128::LAYOUT),
+        ("edge_request_id", u128::TYPE, u128::LAYOUT),
+        ("trace_id", u128::TYPE, u128::LAYOUT),
     ])
 }
 

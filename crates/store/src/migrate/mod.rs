@@ -44,7 +44,11 @@ impl Store {
 
     async fn create_database(&self) -> Result<(), StoreError> {
         let name = self.endpoint.database.replace('\\', "\\\\").replace('`', "\\`");
-        let on_cluster = self.endpoint.cluster.as_ref().map(|cluster| format!(" ON CLUSTER '{}'", cluster.replace('\'', "")));
+        let on_cluster = self
+            .endpoint
+            .cluster
+            .as_ref()
+            .map(|cluster| format!(" ON CLUSTER '{}'", cluster.replace('\'', "")));
         let statement = format!("CREATE DATABASE IF NOT EXISTS `{name}`{}", on_cluster.unwrap_or_default());
         // A statement runs in a database, and this one's may not be there yet.
         let anywhere = self.client.clone().with_database("default");

@@ -157,6 +157,11 @@ impl Block {
         self.sent().map(|column| column.name)
     }
 
+    /// Name and type on the wire of every column, sent or not.
+    pub(crate) fn all_columns(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.columns.iter().map(|column| (column.name, column.type_name))
+    }
+
     /// Every text value of row `row` with its column's name, leaving out empty ones.
     pub(crate) fn texts_of_row(&self, row: usize) -> impl Iterator<Item = (&'static str, String)> {
         let text = self.columns.iter().filter(|column| column.layout == Layout::Text);

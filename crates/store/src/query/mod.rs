@@ -9,7 +9,7 @@ mod sources;
 mod stats;
 
 pub use events::{Columns, EventRow, MAX_EVENTS};
-pub use ids::{IdRow, MAX_ID_ROWS};
+pub use ids::{IdRow, MAX_ROWS_PER_ID};
 pub use rejects::RejectFilter;
 pub use search::{Cursor, SearchFilter, SearchOrder};
 pub use shipped::{Mark, ShippedRow};

@@ -13,8 +13,8 @@ async fn the_same_segment_twice_is_there_once_in_every_table() {
     let first = store.insert(&batch, [1; 16], "a").await.unwrap();
     assert_eq!(first, Inserted { events: 2, rejects: 0, refused: 0 });
     let once = counts(&store).await;
-    // Ids of the request: correlation, edge request, request, trace.
-    assert_eq!(once, [("events", 2), ("ids", 4), ("rejects", 0), ("rollup_minute", 2), ("shipped", 1)]);
+    // The edge's three ids and the gateway's three, of which two are the same: each with the others beside it.
+    assert_eq!(once, [("events", 2), ("ids", 6), ("rejects", 0), ("rollup_minute", 2), ("shipped", 1)]);
     store.insert(&batch, [1; 16], "a").await.unwrap();
     assert_eq!(counts(&store).await, once);
     store.insert(&batch, [2; 16], "a").await.unwrap();
@@ -35,7 +35,7 @@ async fn a_segment_whose_shipping_died_between_tables_is_completed() {
     store.insert(&batch, [1; 16], "a").await.unwrap();
     assert_eq!(
         counts(&store).await,
-        [("events", 2), ("ids", 4), ("rejects", 0), ("rollup_minute", 2), ("shipped", 1)]
+        [("events", 2), ("ids", 6), ("rejects", 0), ("rollup_minute", 2), ("shipped", 1)]
     );
 }
 
@@ -79,14 +79,33 @@ async fn rows_that_the_store_refuses_become_rejects_and_cost_no_other_row() {
 }
 
 #[tokio::test]
-async fn a_table_that_refuses_everything_is_blamed_instead_of_the_rows() {
+async fn a_segment_of_nothing_but_refused_rows_ships_all_the_same() {
     let store = store().await;
     raw(store.endpoint())
         .query_raw("ALTER TABLE events ADD CONSTRAINT closed CHECK status > 1000")
         .execute()
         .await
         .unwrap();
-    let error = store.insert(&batch((0..100).map(edge)), [3; 16], "a").await.unwrap_err();
-    assert_eq!(error.fault, Fault::Setup);
+    for (segment, count) in [(3, 40), (4, 1), (5, 2)] {
+        let inserted = store.insert(&batch((0..count).map(edge)), [segment; 16], "a").await.unwrap();
+        assert_eq!(inserted.refused, count as u64);
+    }
+    assert_eq!(number(&store, "SELECT count() FROM rejects").await, 43);
+}
+
+#[tokio::test]
+async fn a_table_of_another_build_is_blamed_instead_of_the_rows() {
+    let store = store().await;
+    // A type that no value of ours converts to: without looking, every row would become a reject.
+    raw(store.endpoint())
+        .query_raw("ALTER TABLE events MODIFY COLUMN pop Enum8('elsewhere' = 1)")
+        .execute()
+        .await
+        .unwrap();
+    for count in [1, 2, 40] {
+        let error = store.insert(&batch((0..count).map(edge)), [3; 16], "a").await.unwrap_err();
+        assert_eq!((error.table, error.fault), ("events", Fault::Setup), "{error}");
+        assert!(error.to_string().contains("column pop"), "{error}");
+    }
     assert_eq!(number(&store, "SELECT count() FROM rejects").await, 0);
 }

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use correlation::{Id, IdKind};
 use event::{Direction, Hop, HopEvent, Reject, RejectReason};
-use store::query::{Columns, Cursor, Mark, RejectFilter, SearchFilter, SearchOrder};
+use store::query::{Columns, Cursor, IdRow, MAX_ROWS_PER_ID, Mark, RejectFilter, SearchFilter, SearchOrder};
 use store::{Batch, Locator, Store};
 
-use crate::support::{REQUEST_ID, batch, edge, gateway, now_ns, store};
+use crate::support::{REQUEST_ID, batch, edge, gateway, now_ns, number, store};
 
 async fn found(store: &Store, ids: &[u128]) -> Vec<HopEvent<'static>> {
     let rows = store.ids_of("default", ids).await.unwrap();
@@ -39,6 +39,41 @@ async fn every_id_in_every_form_leads_to_the_request() {
     );
     assert!(found(&store, &[77]).await.is_empty());
     assert!(store.ids_of("another tenant", &[edge(1).trace_id]).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_row_of_an_id_carries_the_other_ids_and_the_place() {
+    let store = store().await;
+    store.insert(&batch([edge(1), edge(1), gateway(1)]), [1; 16], "test").await.unwrap();
+    let ids = |event: &HopEvent<'_>| {
+        [event.correlation_id, event.request_id, event.edge_request_id, event.trace_id]
+    };
+    let (edge, gateway) = (edge(1), gateway(1));
+    let mut rows = store.ids_of("default", &[edge.trace_id]).await.unwrap();
+    rows.sort_by_key(|row| row.ids[1]);
+    let of = |event: &HopEvent<'_>| (IdKind::Trace, event.trace_id, Locator::of(event), ids(event));
+    let found: Vec<_> = rows.iter().map(|row| (row.kind, row.id, row.locator, row.ids)).collect();
+    assert_eq!(found, [of(&edge), of(&gateway)]);
+    // What the table computes for people is the place that the program computes.
+    let places = number(&store, "SELECT uniqExact(locator) FROM ids").await;
+    let place = number(&store, "SELECT any(locator) FROM ids").await;
+    assert_eq!((places, place), (1, Locator::of(&edge).key));
+}
+
+#[tokio::test]
+async fn an_id_of_everybody_gives_its_newest_rows_and_hides_no_other() {
+    let store = store().await;
+    let shared = 0x7a;
+    let at = |n: u128| HopEvent {
+        trace_id: shared,
+        received_ns: now_ns() - n as i64 * 600_000_000_000,
+        ..edge(n)
+    };
+    store.insert(&batch((0..1_200).map(at)), [1; 16], "test").await.unwrap();
+    let rows = store.ids_of("default", &[shared, edge(1_199).correlation_id]).await.unwrap();
+    let (of_all, own): (Vec<IdRow>, Vec<IdRow>) = rows.iter().copied().partition(|row| row.id == shared);
+    assert_eq!((of_all.len(), own.len()), (MAX_ROWS_PER_ID, 1));
+    assert!(of_all.iter().all(|row| row.locator.bucket_s >= Locator::of(&at(1_000)).bucket_s));
 }
 
 #[tokio::test]

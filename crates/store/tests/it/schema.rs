@@ -48,6 +48,27 @@ async fn a_lock_that_is_held_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_lock_left_behind_is_taken_over_by_one() {
+    let store = empty().await;
+    let client = raw(store.endpoint());
+    // Its holder died: the lease of no seconds has run out as soon as the store's clock moves on.
+    client
+        .query_raw("CREATE TABLE migration_lock (held UInt8) ENGINE = Memory COMMENT 'dead 0'")
+        .execute()
+        .await
+        .unwrap();
+    let retention = Retention::default();
+    let (one, two, three) =
+        tokio::join!(store.migrate(&retention), store.migrate(&retention), store.migrate(&retention));
+    let mut applied = [one, two, three].map(|report| report.unwrap().applied.len());
+    applied.sort_unstable();
+    assert!(applied[0] == 0 && applied[1] == 0 && applied[2] > 6, "one of them does it all: {applied:?}");
+    let locks =
+        "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name = 'migration_lock'";
+    assert_eq!(number(&store, locks).await, 0);
+}
+
+#[tokio::test]
 async fn retention_follows_the_configuration() {
     let store = store().await;
     let longer = Retention { events_days: 45, ..Retention::default() };
