@@ -19,8 +19,11 @@ use event::{Record, wire};
 
 use check::Checking;
 
+/// Takes any bytes; panics if a promise is broken.
+pub type Target = fn(&[u8]);
+
 /// Every target by the name of its directory in `fuzz/corpus`.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("als", als),
     ("compression", compression),
     ("envoy_format", envoy_format),
@@ -120,7 +123,7 @@ pub fn compression(bytes: &[u8]) {
     let header = HEADERS[usize::from(*choice) % HEADERS.len()];
     match compression::decompress(body.to_vec().into(), header, UNPACKED_CAP_BYTES) {
         Ok(out) => {
-            assert!(out.len() <= UNPACKED_CAP_BYTES || *out == *body, "{} bytes pass the cap", out.len())
+            assert!(out.len() <= UNPACKED_CAP_BYTES || *out == *body, "{} bytes pass the cap", out.len());
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }
