@@ -61,6 +61,7 @@ fn the_challenge_is_always_up_and_open() {
     let service = Service::start();
     let (status, body) = service.get("/.well-known/fastly/logging/challenge");
     assert_eq!((status, body.as_str()), (200, "*\n"));
+    assert_eq!(service.head("/.well-known/fastly/logging/challenge"), 200);
 }
 
 #[test]

@@ -36,9 +36,20 @@ pub(crate) struct Options {
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
 }
 
+/// The process, ended when dropped: also when a test fails between its start and the service that holds it.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only for a process that has ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A running service; ended when dropped.
 pub(crate) struct Service {
-    child: Option<Child>,
+    child: Option<Running>,
     directory: Arc<tempfile::TempDir>,
     config: PathBuf,
     pub(crate) http: SocketAddr,
@@ -80,9 +91,10 @@ impl Service {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
+            .map(Running)
             .expect("start the service");
         let log = Arc::new(Mutex::new(String::new()));
-        let lines = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
+        let lines = BufReader::new(child.0.stderr.take().expect("stderr is piped")).lines();
         let keep = Arc::clone(&log);
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
@@ -136,6 +148,11 @@ impl Service {
             Ok(response) => (response.status().as_u16(), response.text().unwrap_or_default()),
             Err(_) => (0, String::new()),
         }
+    }
+
+    /// Status of a HEAD.
+    pub(crate) fn head(&self, path: &str) -> u16 {
+        self.client.head(self.url() + path).send().map_or(0, |response| response.status().as_u16())
     }
 
     /// JSON of a GET that must succeed.
@@ -207,18 +224,15 @@ impl Service {
 
     /// kill -9, as a crash would.
     pub(crate) fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().expect("kill the service");
-            child.wait().expect("reap the service");
-        }
+        self.child = None;
     }
 
     /// SIGTERM, and the exit status.
     pub(crate) fn terminate(&mut self) -> std::process::ExitStatus {
         let mut child = self.child.take().expect("a running service");
-        let killed = Command::new("kill").arg(child.id().to_string()).status().expect("run kill");
+        let killed = Command::new("kill").arg(child.0.id().to_string()).status().expect("run kill");
         assert!(killed.success());
-        child.wait().expect("reap the service")
+        child.0.wait().expect("reap the service")
     }
 
     /// Starts it again on the same directory, on new ports.
@@ -231,7 +245,7 @@ impl Service {
 
     /// Process id of the service.
     pub(crate) fn pid(&self) -> u32 {
-        self.child.as_ref().expect("a running service").id()
+        self.child.as_ref().expect("a running service").0.id()
     }
 }
 
