@@ -118,7 +118,7 @@ SETTINGS
     index_granularity = 1024,
     default_compression_codec = 'ZSTD(1)',
     -- One file per young part instead of two per column: an insert is fsynced, and there are a hundred columns.
-    min_bytes_for_wide_part = 268435456,
+    min_bytes_for_wide_part = 33554432,
     -- An insert answers when its part is on the disk.
     fsync_after_insert = {fsync},
     fsync_part_directory = {fsync},
