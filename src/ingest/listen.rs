@@ -110,7 +110,7 @@ async fn reload_certificates(config: RustlsConfig, files: Tls) {
             }
             // Half a rotation, most likely; the old certificate goes on serving and the next tick tries again.
             Err(error) => {
-                tracing::warn!(cert = %files.cert.display(), %error, "cannot read the changed certificate")
+                tracing::warn!(cert = %files.cert.display(), %error, "cannot read the changed certificate");
             }
         }
     }

@@ -4,6 +4,8 @@ use std::io::Write as _;
 
 use crate::app::{Service, data};
 
+type Headers = [(&'static str, &'static str)];
+
 fn lines(count: usize) -> String {
     (0..count)
         .map(|n| {
@@ -33,8 +35,8 @@ fn every_encoding_and_method_is_the_same_delivery() {
         encoder.into_inner().unwrap()
     };
     let raw_snappy = snap::raw::Encoder::new().compress_vec(plain.as_bytes()).unwrap();
-    let bodies: [(&[(&str, &str)], Vec<u8>); 7] = [
-        (&[], plain.clone().into_bytes()),
+    let bodies: [(&Headers, Vec<u8>); 7] = [
+        (&[], plain.into_bytes()),
         (&[("content-encoding", "gzip")], gzip.clone()),
         (&[], gzip),
         (&[("content-encoding", "zstd")], zstd.clone()),

@@ -5,6 +5,14 @@
 //! sentence that says how to get it; nothing is skipped. Do not add here what a unit test beside the code can show:
 //! each service costs a second.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test says that something is wrong by panicking, and shows the service's log when it does"
+)]
+
 mod accept;
 mod app;
 mod cli;

@@ -277,7 +277,7 @@ mod tests {
         let rotated = log.directory.path().join("access.log.1");
         fs::rename(log.path(), &rotated).unwrap();
         log.append("new\n");
-        assert_eq!(log.positions.rotated_siblings(&[log.path()]), [rotated.clone()]);
+        assert_eq!(log.positions.rotated_siblings(&[log.path()]), std::slice::from_ref(&rotated));
         let mut old = Followed::open(&rotated, &log.positions, &[]).unwrap();
         assert_eq!(drain(&mut log, &mut old), "two\n");
     }

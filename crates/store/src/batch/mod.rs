@@ -71,10 +71,10 @@ impl Batch {
     }
 
     /// A row for each id, with the others beside it; its own column stays empty.
-    fn push_ids(&mut self, tenant: &Cow<'_, str>, bucket_s: u32, ids: [u128; 4]) {
+    fn push_ids(&mut self, tenant: &str, bucket_s: u32, ids: [u128; 4]) {
         for (own, kind) in IdKind::ALL.into_iter().enumerate().filter(|(own, _)| ids[*own] != 0) {
             let mut columns = self.ids.columns.iter_mut();
-            put(&mut columns, tenant);
+            put(&mut columns, &Cow::Borrowed(tenant));
             put(&mut columns, &ids[own]);
             put(&mut columns, &(kind as u8));
             put(&mut columns, &bucket_s);
