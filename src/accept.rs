@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use decode::{Delivery, Rules, Sink};
-use spool::Spool;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use spool::{AppendError, Spool};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{JoinError, JoinSet};
 
 pub(crate) use gate::{Gate, Hold};
 pub(crate) use receipt::{Receipt, Refusal, RejectLine};
@@ -26,6 +26,9 @@ use crate::metrics::Metrics;
 fn decode_slots() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from)
 }
+
+/// Batches of one delivery between its decoder and the disk: one under way, one waiting. More would only hold memory.
+const BATCHES_AHEAD: usize = 2;
 
 /// Accepts deliveries; cheap to clone.
 #[derive(Clone)]
@@ -65,22 +68,46 @@ impl Acceptor {
     ) -> Result<Receipt, Refusal> {
         let (acceptor, source) = (self.clone(), Arc::clone(source));
         let task = tokio::spawn(async move {
-            let slot = Arc::clone(&acceptor.slots).acquire_owned().await.map_err(|_| Refusal::Stopped)?;
-            let decoding = acceptor.clone();
-            let of = Arc::clone(&source);
-            let sink = tokio::task::spawn_blocking(move || {
-                let sink = decoding.decode_here(&of, decode);
-                drop(slot);
-                sink
-            })
-            .await
-            .map_err(|_| Refusal::Stopped)?;
-            let receipt = acceptor.append(sink).await;
+            let receipt = acceptor.decode_and_append(&source, decode).await;
             acceptor.metrics.delivered(&source, &receipt);
             drop(hold);
             receipt
         });
         task.await.unwrap_or(Err(Refusal::Stopped))
+    }
+
+    /// Decodes on a blocking thread and appends its batches as they fill; the receipt holds when all are durable.
+    async fn decode_and_append(
+        &self,
+        source: &Arc<Source>,
+        decode: impl FnOnce(&Delivery<'_>, &Rules, &mut dyn Sink) + Send + 'static,
+    ) -> Result<Receipt, Refusal> {
+        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| Refusal::Stopped)?;
+        let (sender, mut batches) = mpsc::channel(BATCHES_AHEAD);
+        let (decoding, of) = (self.clone(), Arc::clone(source));
+        let decoded = tokio::task::spawn_blocking(move || {
+            let (_, receipt) = decoding.decode_into(SpoolSink::sending(sender), &of, decode).finish();
+            drop(slot);
+            receipt
+        });
+        let mut appends = JoinSet::new();
+        let mut outcome = Ok(());
+        while let Some(batch) = batches.recv().await {
+            let spool = Arc::clone(&self.spool);
+            appends.spawn(async move { spool.append(batch).await });
+            if appends.len() > BATCHES_AHEAD {
+                outcome = outcome.and(landed(appends.join_next().await));
+            }
+            if outcome.is_err() {
+                // One failed batch refuses the delivery; the sender's second try is folded by event key.
+                batches.close();
+            }
+        }
+        while let Some(append) = appends.join_next().await {
+            outcome = outcome.and(landed(Some(append)));
+        }
+        let receipt = decoded.await.map_err(|_| Refusal::Stopped)?;
+        outcome.map(|()| receipt)
     }
 
     /// Decodes on the calling thread: for deliveries that are small by their transport, and for senders whose
@@ -90,7 +117,15 @@ impl Acceptor {
         source: &Source,
         decode: impl FnOnce(&Delivery<'_>, &Rules, &mut dyn Sink),
     ) -> SpoolSink {
-        let mut sink = SpoolSink::new();
+        self.decode_into(SpoolSink::holding(), source, decode)
+    }
+
+    fn decode_into(
+        &self,
+        mut sink: SpoolSink,
+        source: &Source,
+        decode: impl FnOnce(&Delivery<'_>, &Rules, &mut dyn Sink),
+    ) -> SpoolSink {
         let delivery = Delivery {
             tenant: &source.tenant,
             source: &source.name,
@@ -102,28 +137,8 @@ impl Acceptor {
         sink
     }
 
-    /// Appends what a sink gathered; every batch must be durable before the receipt is given.
-    async fn append(&self, sink: SpoolSink) -> Result<Receipt, Refusal> {
-        let (batches, receipt) = sink.finish();
-        let mut appends = JoinSet::new();
-        for batch in batches {
-            let spool = Arc::clone(&self.spool);
-            appends.spawn(async move { spool.append(batch).await });
-        }
-        let mut outcome = Ok(receipt);
-        while let Some(joined) = appends.join_next().await {
-            // One failed batch refuses the delivery; the sender's second try is folded by event key.
-            match joined {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => outcome = Err(Refusal::Spool(error)),
-                Err(_) => outcome = Err(Refusal::Stopped),
-            }
-        }
-        outcome
-    }
-
-    /// As [`Self::append`], for senders that cannot be asked to come back: waits for room, so that the transport
-    /// pushes back instead.
+    /// Appends what [`Self::decode_here`] gathered, for senders that cannot be asked to come back: waits for room, so
+    /// that the transport pushes back instead.
     pub(crate) async fn append_when_room(
         &self,
         source: &Source,
@@ -139,6 +154,15 @@ impl Acceptor {
         }
         self.metrics.delivered(source, &outcome);
         outcome
+    }
+}
+
+/// What became of one append.
+fn landed(append: Option<Result<Result<(), AppendError>, JoinError>>) -> Result<(), Refusal> {
+    match append {
+        None | Some(Ok(Ok(()))) => Ok(()),
+        Some(Ok(Err(error))) => Err(Refusal::Spool(error)),
+        Some(Err(_)) => Err(Refusal::Stopped),
     }
 }
 

@@ -1,8 +1,10 @@
-//! From events to spool batches: encodes each event at once, so that no delivery is held as events.
+//! From events to spool batches: encodes each event at once and hands a batch on when it is full, so that no delivery is
+//! held as events, and none is held encoded as a whole: attributes of an OTLP resource count for each of its records.
 
 use decode::Sink;
 use event::{HopEvent, Reject, wire};
 use spool::Batch;
+use tokio::sync::mpsc;
 
 use super::{Receipt, RejectLine};
 
@@ -12,36 +14,61 @@ const BATCH_RECORDS: u32 = 20_000;
 /// Rejects that the answer names; the rest is counted.
 const NAMED_REJECTS: usize = 5;
 
-/// Gathers one delivery.
+/// Where full batches go.
+enum Out {
+    /// Gathered, for deliveries that are small by their transport.
+    Held(Vec<Batch>),
+    /// To whoever appends them while decoding goes on. Waits when that one is behind.
+    Sent(mpsc::Sender<Batch>),
+}
+
+/// Encodes one delivery.
 pub(crate) struct SpoolSink {
-    full: Vec<Batch>,
+    out: Out,
     open: Batch,
     scratch: Vec<u8>,
     receipt: Receipt,
 }
 
 impl SpoolSink {
-    pub(crate) fn new() -> Self {
-        Self {
-            full: Vec::new(),
-            open: Batch::new(),
-            scratch: Vec::with_capacity(2048),
-            receipt: Receipt::default(),
+    /// A sink that gathers its batches.
+    pub(super) fn holding() -> Self {
+        Self::to(Out::Held(Vec::new()))
+    }
+
+    /// A sink that sends its batches on. Only for a thread that may block.
+    pub(super) fn sending(batches: mpsc::Sender<Batch>) -> Self {
+        Self::to(Out::Sent(batches))
+    }
+
+    fn to(out: Out) -> Self {
+        Self { out, open: Batch::new(), scratch: Vec::with_capacity(2048), receipt: Receipt::default() }
+    }
+
+    /// The batches that were not sent, and the receipt that holds once all of them are durable.
+    pub(super) fn finish(mut self) -> (Vec<Batch>, Receipt) {
+        if !self.open.is_empty() {
+            self.close_batch();
+        }
+        match self.out {
+            Out::Held(batches) => (batches, self.receipt),
+            Out::Sent(_) => (Vec::new(), self.receipt),
         }
     }
 
-    /// The batches and the receipt that holds once all of them are durable.
-    pub(crate) fn finish(mut self) -> (Vec<Batch>, Receipt) {
-        if !self.open.is_empty() {
-            self.full.push(self.open);
+    fn close_batch(&mut self) {
+        let batch = std::mem::take(&mut self.open);
+        match &mut self.out {
+            Out::Held(batches) => batches.push(batch),
+            // Nobody takes it when an append has failed: the delivery is refused as a whole then.
+            Out::Sent(batches) => drop(batches.blocking_send(batch)),
         }
-        (self.full, self.receipt)
     }
 
     fn push_scratch(&mut self) {
         self.open.push(&self.scratch);
         if self.open.bytes() >= BATCH_BYTES || self.open.records() >= BATCH_RECORDS {
-            self.full.push(std::mem::take(&mut self.open));
+            self.close_batch();
         }
     }
 }

@@ -70,9 +70,9 @@ async fn unpack(
         .map_err(|_| Problem::from(&Refusal::Stopped))?;
     match unpacked {
         Ok(bytes) => {
-            // The packed bytes are gone; what is unpacked, and as much again once encoded, is held instead.
-            let more = (2 * bytes.len()).saturating_sub(original.len());
-            hold.grow(more).map_err(|refusal| Problem::from(&refusal))?;
+            // The packed bytes are gone; what is unpacked is held instead. Encoded, a few batches at a time exist.
+            hold.grow(bytes.len().saturating_sub(original.len()))
+                .map_err(|refusal| Problem::from(&refusal))?;
             Ok(Unpacked { bytes, hold })
         }
         Err(error) => {

@@ -60,6 +60,20 @@ fn any_id_finds_the_whole_request() {
 }
 
 #[test]
+fn a_redelivery_is_one_hop_that_came_twice() {
+    let service = Service::start();
+    let line = format!(
+        r#"{{"v":1,"src":"fastly-vcl","ts_us":1795290064270000,"edge":true,"visits":0,"correlation_id":"{CORRELATION}","method":"GET","host":"h","url":"/","status":200,"pop":"FRA"}}"#
+    );
+    service.accept("/v1/fastly", line.clone());
+    service.accept("/v1/fastly", line);
+    service.wait_stored(2);
+    let answer = service.json(&format!("/api/v1/traces/{CORRELATION}"));
+    let hops = answer["requests"][0]["hops"].as_array().unwrap();
+    assert_eq!((hops.len(), &hops[0]["deliveries"]), (1, &2.into()), "{answer}");
+}
+
+#[test]
 fn each_filter_of_a_search_finds_and_leaves_out() {
     let service = Service::start();
     one_request(&service);

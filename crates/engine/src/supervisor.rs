@@ -6,8 +6,8 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, ChildStderr, ChildStdin, Command};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -27,6 +27,8 @@ const CRASHES_BEFORE_SUSPENSION: u32 = 3;
 const READY_PATIENCE: Duration = Duration::from_secs(180);
 /// The child drains for 10 s by itself; after this it is killed, which costs no acknowledged row.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
+/// How long the last lines of a child that has ended are waited for; they are in the pipe already.
+const WORDS_PATIENCE: Duration = Duration::from_secs(1);
 /// Longer lines of the child's standard error are forwarded in pieces.
 const LINE_MAX_BYTES: u64 = 8 << 10;
 /// Lines kept to explain a failed start.
@@ -185,16 +187,35 @@ struct Keeper {
     endpoint: watch::Sender<Option<Endpoint>>,
 }
 
-type LastWords = Arc<Mutex<VecDeque<String>>>;
+type Lines = Arc<Mutex<VecDeque<String>>>;
 
-fn told(words: &LastWords) -> String {
-    let words = words.lock().unwrap_or_else(PoisonError::into_inner);
-    words.iter().map(String::as_str).collect::<Vec<_>>().join(" | ")
+/// The end of what the child wrote on its standard error.
+struct LastWords {
+    lines: Lines,
+    reader: Option<JoinHandle<()>>,
 }
 
-fn ended(status: std::io::Result<ExitStatus>, words: &LastWords) -> String {
+impl LastWords {
+    fn of(stderr: Option<ChildStderr>) -> Self {
+        let lines = Lines::default();
+        let reader = stderr.map(|stderr| tokio::spawn(forward(stderr, Arc::clone(&lines))));
+        Self { lines, reader }
+    }
+
+    /// What a child that has ended said last. Its end is often known before its last line is read.
+    async fn told(self) -> String {
+        if let Some(reader) = self.reader {
+            // A child of the child may hold the pipe open; what is known by then must do.
+            let _ = timeout(WORDS_PATIENCE, reader).await;
+        }
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().map(String::as_str).collect::<Vec<_>>().join(" | ")
+    }
+}
+
+async fn ended(status: std::io::Result<ExitStatus>, words: LastWords) -> String {
     let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-    format!("{how}; its last words: {}", told(words))
+    format!("{how}; its last words: {}", words.told().await)
 }
 
 impl Keeper {
@@ -221,10 +242,7 @@ impl Keeper {
         let mut child = command.spawn().map_err(spawn)?;
         let pid = child.id().unwrap_or_default();
         let input = child.stdin.take();
-        let words = LastWords::default();
-        if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(forward(stderr, Arc::clone(&words)));
-        }
+        let words = LastWords::of(child.stderr.take());
         let mut line = String::new();
         let read = async {
             match child.stdout.take() {
@@ -239,12 +257,12 @@ impl Keeper {
         let Some(ready) = ready else {
             // It has closed its standard output, so it is on its way out, or it hangs.
             let status = match timeout(Duration::from_secs(5), child.wait()).await {
-                Ok(status) => ended(status, &words),
+                Ok(status) => ended(status, words).await,
                 Err(_) => {
                     drop(child.kill().await);
                     format!(
                         "it did not listen within {READY_PATIENCE:?} and was killed; its last words: {}",
-                        told(&words)
+                        words.told().await
                     )
                 }
             };
@@ -281,7 +299,7 @@ impl Keeper {
                             state.public_suspended = false;
                         });
                     }
-                    ended(status, &child.words)
+                    ended(status, child.words).await
                 }
                 None => match self.spawn().await {
                     Ok(child) => {
@@ -330,7 +348,7 @@ impl Keeper {
 }
 
 /// Passes the child's standard error on, line by line.
-async fn forward(stderr: impl AsyncRead + Unpin, words: LastWords) {
+async fn forward(stderr: ChildStderr, words: Lines) {
     let mut reader = BufReader::new(stderr);
     let mut line = Vec::new();
     loop {

@@ -86,8 +86,8 @@ impl Columns {
 }
 
 impl Store {
-    /// The events at `places`: those of the requests looked for, deduplicated by event key, by tenant; other requests'
-    /// only by a 64-bit accident. At most [`MAX_EVENTS`], in no order.
+    /// The events at `places`: those of the requests looked for; other requests' only by a 64-bit accident. An event that
+    /// was delivered twice comes twice, in the order of receipt: whoever folds it says so. At most [`MAX_EVENTS`].
     pub async fn events_at(
         &self,
         tenant: &str,
@@ -106,7 +106,7 @@ impl Store {
              AND bucket BETWEEN toDateTime({{first:UInt32}}, 'UTC') AND toDateTime({{last:UInt32}}, 'UTC') \
              AND (bucket, locator) IN (SELECT toDateTime(place.1, 'UTC'), place.2 FROM \
              (SELECT arrayJoin(arrayZip({{buckets:Array(UInt32)}}, {{keys:Array(UInt64)}})) AS place)) \
-             LIMIT 1 BY event_key LIMIT {MAX_EVENTS}",
+             ORDER BY received_ns, event_key LIMIT {MAX_EVENTS}",
             columns.sql()
         );
         let query = self

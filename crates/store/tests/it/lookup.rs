@@ -77,12 +77,14 @@ async fn an_id_of_everybody_gives_its_newest_rows_and_hides_no_other() {
 }
 
 #[tokio::test]
-async fn a_redelivered_event_is_one_event() {
+async fn every_delivery_of_an_event_is_found_first_received_first() {
     let store = store().await;
     let later = HopEvent { received_ns: now_ns() + 3_600_000_000_000, ..edge(1) };
     store.insert(&batch([edge(1)]), [1; 16], "test").await.unwrap();
-    store.insert(&batch([later]), [2; 16], "test").await.unwrap();
-    assert_eq!(found(&store, &[edge(1).correlation_id]).await.len(), 1);
+    store.insert(&batch([later.clone()]), [2; 16], "test").await.unwrap();
+    let deliveries = found(&store, &[edge(1).correlation_id]).await;
+    let received: Vec<i64> = deliveries.iter().map(|event| event.received_ns).collect();
+    assert_eq!(received, [edge(1).received_ns, later.received_ns]);
 }
 
 #[tokio::test]
