@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
+use decode::otlp::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
 use prost::Message as _;
 use serde_json::json;
 
@@ -21,30 +22,13 @@ use crate::config::{Source, SourceKind};
 const GRPC_PATH: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 
-/// ExportLogsServiceResponse.
-#[derive(Clone, PartialEq, prost::Message)]
-struct ExportResponse {
-    #[prost(message, optional, tag = "1")]
-    partial_success: Option<PartialSuccess>,
-}
-
-/// ExportLogsPartialSuccess.
-#[derive(Clone, PartialEq, prost::Message)]
-struct PartialSuccess {
-    #[prost(int64, tag = "1")]
-    rejected_log_records: i64,
-    #[prost(string, tag = "2")]
-    error_message: String,
-}
-
-impl ExportResponse {
-    fn of(receipt: &Receipt) -> Self {
-        let partial_success = (receipt.rejected > 0).then(|| PartialSuccess {
-            rejected_log_records: i64::try_from(receipt.rejected).unwrap_or(i64::MAX),
-            error_message: receipt.first.first().map(|line| line.detail.clone()).unwrap_or_default(),
-        });
-        Self { partial_success }
-    }
+/// The answer of the specification: empty where everything was taken.
+fn response(receipt: &Receipt) -> ExportLogsServiceResponse {
+    let partial_success = (receipt.rejected > 0).then(|| ExportLogsPartialSuccess {
+        rejected_log_records: i64::try_from(receipt.rejected).unwrap_or(i64::MAX),
+        error_message: receipt.first.first().map(|line| line.detail.clone()).unwrap_or_default(),
+    });
+    ExportLogsServiceResponse { partial_success }
 }
 
 /// `POST /v1/logs`.
@@ -82,17 +66,17 @@ async fn receive_http(State(intake): State<Intake>, headers: HeaderMap, body: Bo
     match accept(&intake, &source, unpacked.bytes, unpacked.hold, json).await {
         Err(problem) => problem.into_response(),
         Ok(receipt) if json => {
-            let response = match ExportResponse::of(&receipt).partial_success {
+            let answer = match response(&receipt).partial_success {
                 None => json!({}),
                 Some(partial) => json!({"partialSuccess": {
                     "rejectedLogRecords": partial.rejected_log_records.to_string(),
                     "errorMessage": partial.error_message,
                 }}),
             };
-            axum::Json(response).into_response()
+            axum::Json(answer).into_response()
         }
         Ok(receipt) => {
-            ([(header::CONTENT_TYPE, PROTOBUF)], ExportResponse::of(&receipt).encode_to_vec()).into_response()
+            ([(header::CONTENT_TYPE, PROTOBUF)], response(&receipt).encode_to_vec()).into_response()
         }
     }
 }
@@ -112,7 +96,7 @@ async fn receive_grpc(State(intake): State<Intake>, request: Request) -> Respons
             let receipt = accept(&intake, &source, message, hold, false)
                 .await
                 .map_err(|problem| grpc::status_of(&problem))?;
-            Ok(tonic::Response::new(Bytes::from(ExportResponse::of(&receipt).encode_to_vec())))
+            Ok(tonic::Response::new(Bytes::from(response(&receipt).encode_to_vec())))
         }
     });
     grpc::answer(server.unary(service, request).await)
