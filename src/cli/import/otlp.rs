@@ -1,5 +1,6 @@
 //! OTLP documents and messages: how many records they hold, and what the service says of them.
 
+use decode::otlp::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
 use prost::Message as _;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -62,38 +63,23 @@ pub(super) fn records_of_json(document: &[u8]) -> u64 {
     scopes.map(|scope| scope.log_records.len() as u64).sum()
 }
 
-/// What the service says of a request, in either encoding.
-#[derive(Clone, PartialEq, prost::Message)]
-struct ExportAnswer {
-    #[prost(message, optional, tag = "1")]
-    partial_success: Option<PartialSuccess>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct PartialSuccess {
-    #[prost(int64, tag = "1")]
-    rejected_log_records: i64,
-    #[prost(string, tag = "2")]
-    error_message: String,
-}
-
-impl ExportAnswer {
-    /// Protobuf's JSON writes 64-bit numbers as text; a number is taken as well.
-    fn of_json(body: &[u8]) -> Self {
-        let answer: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-        let partial = &answer["partialSuccess"];
-        let rejected = &partial["rejectedLogRecords"];
-        let rejected_log_records =
-            rejected.as_i64().or_else(|| rejected.as_str()?.parse().ok()).unwrap_or_default();
-        let error_message = partial["errorMessage"].as_str().unwrap_or_default().to_owned();
-        Self { partial_success: Some(PartialSuccess { rejected_log_records, error_message }) }
+/// The service's answer in JSON. Protobuf's JSON writes 64-bit numbers as text; a number is taken as well.
+fn of_json(body: &[u8]) -> ExportLogsServiceResponse {
+    let answer: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let partial = &answer["partialSuccess"];
+    let rejected = &partial["rejectedLogRecords"];
+    let rejected_log_records =
+        rejected.as_i64().or_else(|| rejected.as_str()?.parse().ok()).unwrap_or_default();
+    let error_message = partial["errorMessage"].as_str().unwrap_or_default().to_owned();
+    ExportLogsServiceResponse {
+        partial_success: Some(ExportLogsPartialSuccess { rejected_log_records, error_message }),
     }
 }
 
 /// Adds the answer to a request of `records` records.
 pub(super) fn add(tally: &mut Tally, file: &str, offset: u64, records: u64, body: &[u8], is_json: bool) {
     let answer =
-        if is_json { ExportAnswer::of_json(body) } else { ExportAnswer::decode(body).unwrap_or_default() };
+        if is_json { of_json(body) } else { ExportLogsServiceResponse::decode(body).unwrap_or_default() };
     let partial = answer.partial_success.unwrap_or_default();
     let rejected = u64::try_from(partial.rejected_log_records).unwrap_or(0);
     // A message that is damaged as a whole counts as rejected records that nobody could count before.
@@ -122,8 +108,8 @@ mod tests {
 
     #[test]
     fn partial_success_is_read_in_both_encodings() {
-        let partial = PartialSuccess { rejected_log_records: 2, error_message: "bad".to_owned() };
-        let protobuf = ExportAnswer { partial_success: Some(partial) }.encode_to_vec();
+        let partial = ExportLogsPartialSuccess { rejected_log_records: 2, error_message: "bad".to_owned() };
+        let protobuf = ExportLogsServiceResponse { partial_success: Some(partial) }.encode_to_vec();
         let json = br#"{"partialSuccess":{"rejectedLogRecords":"2","errorMessage":"bad"}}"#;
         for (body, is_json) in [(protobuf.as_slice(), false), (json, true)] {
             let mut tally = Tally::default();
