@@ -249,8 +249,8 @@ fn attributes_value(attributes: &event::Attributes<'_>) -> Value {
     Value::Object(object)
 }
 
-impl From<&trace::RequestHop> for HopAnswer {
-    fn from(hop: &trace::RequestHop) -> Self {
+impl From<&trace::Span> for HopAnswer {
+    fn from(hop: &trace::Span) -> Self {
         let event = &hop.event;
         let place =
             [&event.pop, &event.pod, &event.node, &event.server].into_iter().find(|name| !name.is_empty());
@@ -283,11 +283,12 @@ impl From<&trace::Request> for RequestAnswer {
     fn from(request: &trace::Request) -> Self {
         let entry = request.entry().map(|hop| &hop.event);
         let known = |text: for<'e> fn(&'e HopEvent<'static>) -> &'e str| {
-            let mut texts = request.hops.iter().map(|hop| text(&hop.event));
+            let mut texts = request.spans.iter().map(|hop| text(&hop.event));
             texts.find(|text| !text.is_empty()).unwrap_or_default().to_owned()
         };
         let answer = |kind: IdKind, value: u128, records: usize| {
-            let carrier = request.hops.iter().map(|hop| &hop.event).find(|event| id_of(event, kind) == value);
+            let carrier =
+                request.spans.iter().map(|hop| &hop.event).find(|event| id_of(event, kind) == value);
             let id = carrier.map(|event| id_text(event, kind, value)).unwrap_or_default();
             IdAnswer { kind: kind.name().to_owned(), id, records }
         };
@@ -304,7 +305,7 @@ impl From<&trace::Request> for RequestAnswer {
             path: known(|event| event.path.as_ref()),
             status: entry.map_or(0, |event| event.status),
             related: false,
-            hops: request.hops.iter().map(HopAnswer::from).collect(),
+            hops: request.spans.iter().map(HopAnswer::from).collect(),
         }
     }
 }

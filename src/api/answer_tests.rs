@@ -104,7 +104,7 @@ fn the_schema_has_every_member_with_the_type_that_is_written() {
 #[test]
 fn an_answer_comes_back_as_it_was() {
     let other = HopEvent { event_key: 1, trace_id: full().trace_id, ..HopEvent::default() };
-    let requests = trace::requests(vec![full(), other]);
+    let requests = trace::requests(vec![full(), other], trace::Moment::FINAL);
     let answer = TraceAnswer::new("0192f0c4-8a4e-7cc3-98c4-dc0c0c07398f", &requests, None);
     assert_eq!(answer.requests.iter().map(|request| request.related).collect::<Vec<_>>(), [false, true]);
     let text = serde_json::to_string(&answer).unwrap();
@@ -114,7 +114,7 @@ fn an_answer_comes_back_as_it_was() {
 #[test]
 fn asked_by_trace_id_no_request_is_only_related() {
     let other = HopEvent { event_key: 1, trace_id: full().trace_id, ..HopEvent::default() };
-    let requests = trace::requests(vec![full(), other]);
+    let requests = trace::requests(vec![full(), other], trace::Moment::FINAL);
     let answer = TraceAnswer::new("4bf92f3577b34da6a3ce929d0e0e4736", &requests, None);
     assert!(answer.requests.iter().all(|request| !request.related));
     assert_eq!(answer.requests.len(), 2);

@@ -43,7 +43,7 @@ pub(super) async fn trace(
             "no record carries {asked:?}: it may not have arrived yet, or its retention has passed"
         )));
     }
-    let requests = trace::requests(gathered.events);
+    let requests = trace::requests(gathered.events, trace::Moment::FINAL);
     Ok(Json(TraceAnswer::new(&asked, &requests, gathered.truncated)))
 }
 

@@ -11,9 +11,15 @@
 
 mod closure;
 mod ids;
+mod model;
 mod order;
 mod request;
+mod span;
 
 pub use closure::{Bounds, Closure, Truncation};
 pub use ids::EventIds;
-pub use request::{EVENTS_PER_REQUEST, Request, RequestHop, RequestId, requests};
+pub use model::{
+    Confidence, Evidence, Gap, GapReason, Link, Moment, Related, RelatedBy, Request, RequestId, Span,
+};
+pub use request::{EVENTS_PER_REQUEST, requests};
+pub use span::{span_id, trace_id};

@@ -12,68 +12,18 @@ use correlation::IdKind;
 use event::HopEvent;
 
 use crate::ids::EventIds;
+use crate::model::{Confidence, Evidence, Link, Moment, Request, RequestId, Span};
 use crate::order;
+use crate::span::span_id;
 
 /// Events of one id above which it is weak by use: some ten hops, retries at each, and a fan-out leave ample room.
 pub const EVENTS_PER_REQUEST: usize = 512;
-
-/// One id of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RequestId {
-    /// What it names.
-    pub kind: IdKind,
-    /// Its 128 bits.
-    pub value: u128,
-    /// Events of this request that carry it.
-    pub records: usize,
-}
-
-/// One hop event in its place.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RequestHop {
-    /// How far down the way: edge 0, shield 1, gateway 2, first sidecar 3.
-    pub depth: u32,
-    /// Start relative to the first hop's start, by raw clocks: negative where a clock runs behind.
-    pub offset_ns: i64,
-    /// How often the same record was delivered, once included.
-    pub deliveries: usize,
-    /// The event.
-    pub event: HopEvent<'static>,
-}
-
-/// One entry record and every hop event that belongs to it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Request {
-    /// Every id that its events carry, strongest kind first.
-    pub ids: Vec<RequestId>,
-    /// The events in the order of travel; never empty.
-    pub hops: Vec<RequestHop>,
-    /// Per-request ids that events of another request carry, too: reused by a client, or a conflict of two edges.
-    pub shared_ids: Vec<(IdKind, u128)>,
-}
-
-impl Request {
-    /// The canonical id: the smallest of the strongest kind; `None` if no event has any id.
-    pub fn canonical(&self) -> Option<RequestId> {
-        self.ids.first().copied()
-    }
-
-    /// The first hop seen: edge, or else gateway, or else whatever there is.
-    pub fn entry(&self) -> Option<&RequestHop> {
-        self.hops.first()
-    }
-
-    /// Whether any event carries one of these values, under whatever kind.
-    pub fn carries(&self, values: &[u128]) -> bool {
-        self.ids.iter().any(|id| values.contains(&id.value))
-    }
-}
 
 /// Puts events together to requests, in the order of their starts.
 ///
 /// All events must be of one tenant: nothing joins across tenants, and events of several are kept apart. Redeliveries
 /// (equal tenant and event key) are folded and counted. Any order of events gives the same answer.
-pub fn requests(events: Vec<HopEvent<'static>>) -> Vec<Request> {
+pub fn requests(events: Vec<HopEvent<'static>>, _moment: Moment) -> Vec<Request> {
     let mut tenants: BTreeMap<String, BTreeMap<u64, Folded>> = BTreeMap::new();
     for event in events {
         let of_tenant = tenants.entry(event.tenant.to_string()).or_default();
@@ -87,7 +37,7 @@ pub fn requests(events: Vec<HopEvent<'static>>) -> Vec<Request> {
     let mut found: Vec<Request> =
         tenants.into_values().flat_map(|folded| of_one_tenant(folded.into_values().collect())).collect();
     found.sort_by_cached_key(|request| {
-        let first = request.entry().map(|hop| (hop.event.start_ns, hop.event.event_key));
+        let first = request.entry().map(|hop: &Span| (hop.event.start_ns, hop.event.event_key));
         (first, request.canonical())
     });
     found
@@ -223,20 +173,32 @@ fn assemble(mut folded: Vec<Folded>, shared: &BTreeSet<(IdKind, u128)>) -> Reque
         }
     }
     let shared_ids = counts.keys().filter(|id| shared.contains(id)).copied().collect();
-    let ids = counts.into_iter().map(|((kind, value), records)| RequestId { kind, value, records }).collect();
+    let ids = counts
+        .into_iter()
+        .map(|((kind, value), records)| RequestId { kind, value, records, tied_by: 0 })
+        .collect();
     let start_ns = events.first().map_or(0, |event| event.start_ns);
+    let trace_id = events.first().map_or(0, |event| event.trace_id);
     let depths = order::depths(&events);
-    let hops = events
+    let spans = events
         .into_iter()
         .zip(depths)
-        .map(|(event, depth)| RequestHop {
+        .enumerate()
+        .map(|(at, (event, depth))| Span {
+            link: (at > 0).then(|| Link {
+                parent: at - 1,
+                confidence: Confidence::Likely,
+                evidence: vec![Evidence::HopOrder],
+            }),
+            span_id: span_id(&event),
             depth,
             offset_ns: event.start_ns.saturating_sub(start_ns),
             deliveries: deliveries.get(&event.event_key).copied().unwrap_or(1),
+            also: Vec::new(),
             event,
         })
         .collect();
-    Request { ids, hops, shared_ids }
+    Request { ids, spans, gaps: Vec::new(), related: Vec::new(), shared_ids, trace_id }
 }
 
 /// Disjoint sets of events, by index.

@@ -19,13 +19,16 @@ fn event(event_key: u64, hop: Hop, correlation: u128, request: u128) -> HopEvent
 
 #[test]
 fn ids_on_one_record_bridge() {
-    let found = requests(vec![
-        event(3, Hop::Sidecar, 0, 20),
-        event(1, Hop::Edge, 10, 0),
-        event(2, Hop::Gateway, 10, 20),
-        event(9, Hop::Edge, 11, 0),
-    ]);
-    let sizes: Vec<usize> = found.iter().map(|request| request.hops.len()).collect();
+    let found = requests(
+        vec![
+            event(3, Hop::Sidecar, 0, 20),
+            event(1, Hop::Edge, 10, 0),
+            event(2, Hop::Gateway, 10, 20),
+            event(9, Hop::Edge, 11, 0),
+        ],
+        Moment::FINAL,
+    );
+    let sizes: Vec<usize> = found.iter().map(|request| request.spans.len()).collect();
     assert_eq!(sizes, [3, 1]);
     let first = &found[0];
     assert_eq!(
@@ -33,10 +36,10 @@ fn ids_on_one_record_bridge() {
         Some((IdKind::Correlation, 10, 2))
     );
     assert_eq!(
-        first.hops.iter().map(|hop| hop.event.hop).collect::<Vec<_>>(),
+        first.spans.iter().map(|hop| hop.event.hop).collect::<Vec<_>>(),
         [Hop::Edge, Hop::Gateway, Hop::Sidecar]
     );
-    assert_eq!(first.hops[2].offset_ns, 2_000);
+    assert_eq!(first.spans[2].offset_ns, 2_000);
     assert!(first.shared_ids.is_empty());
 }
 
@@ -45,20 +48,19 @@ fn redeliveries_are_folded_and_counted() {
     let late = HopEvent { received_ns: 9, ..event(1, Hop::Edge, 10, 0) };
     let early = HopEvent { received_ns: 3, ..event(1, Hop::Edge, 10, 0) };
     for events in [vec![late.clone(), early.clone()], vec![early, late]] {
-        let found = requests(events);
+        let found = requests(events, Moment::FINAL);
         assert_eq!(found.len(), 1);
-        assert_eq!(found[0].hops[0].deliveries, 2);
-        assert_eq!(found[0].hops[0].event.received_ns, 3);
+        assert_eq!(found[0].spans[0].deliveries, 2);
+        assert_eq!(found[0].spans[0].event.received_ns, 3);
     }
 }
 
 #[test]
 fn a_reused_request_id_does_not_merge_two_correlation_ids() {
-    let found = requests(vec![
-        event(1, Hop::Edge, 10, 20),
-        event(2, Hop::Edge, 11, 20),
-        event(3, Hop::Sidecar, 0, 20),
-    ]);
+    let found = requests(
+        vec![event(1, Hop::Edge, 10, 20), event(2, Hop::Edge, 11, 20), event(3, Hop::Sidecar, 0, 20)],
+        Moment::FINAL,
+    );
     assert_eq!(found.len(), 3, "whose the sidecar's record is, its id does not say");
     assert!(found.iter().all(|request| request.shared_ids == [(IdKind::Request, 20)]));
 }
@@ -67,26 +69,26 @@ fn a_reused_request_id_does_not_merge_two_correlation_ids() {
 fn a_chain_of_sound_ids_does_not_merge_two_correlation_ids_either() {
     let between = HopEvent { edge_request_id: 30, ..event(3, Hop::Shield, 0, 20) };
     let second = HopEvent { edge_request_id: 30, ..event(2, Hop::Edge, 11, 0) };
-    let found = requests(vec![event(1, Hop::Edge, 10, 20), second, between]);
+    let found = requests(vec![event(1, Hop::Edge, 10, 20), second, between], Moment::FINAL);
     assert_eq!(found.len(), 3);
 }
 
 #[test]
 fn nothing_joins_across_tenants() {
     let other = HopEvent { tenant: "other".into(), ..event(2, Hop::Gateway, 10, 0) };
-    assert_eq!(requests(vec![event(1, Hop::Edge, 10, 0), other]).len(), 2);
+    assert_eq!(requests(vec![event(1, Hop::Edge, 10, 0), other], Moment::FINAL).len(), 2);
 }
 
 #[test]
 fn an_id_on_absurdly_many_events_is_no_request() {
     let many = EVENTS_PER_REQUEST as u64 + 1;
-    let found = requests((0..many).map(|key| event(key, Hop::Gateway, 0, 20)).collect());
+    let found = requests((0..many).map(|key| event(key, Hop::Gateway, 0, 20)).collect(), Moment::FINAL);
     assert_eq!(found.len(), many as usize);
 }
 
 #[test]
 fn no_events_are_no_requests() {
-    assert!(requests(Vec::new()).is_empty());
+    assert!(requests(Vec::new(), Moment::FINAL).is_empty());
 }
 
 /// Events with few different ids, so that they clash.
@@ -130,14 +132,14 @@ proptest! {
             (Just(events.clone()), Just(events).prop_shuffle())
         })
     ) {
-        prop_assert_eq!(requests(events), requests(shuffled));
+        prop_assert_eq!(requests(events, Moment::FINAL), requests(shuffled, Moment::FINAL));
     }
 
     #[test]
     fn duplicates_change_only_the_count(events in any_events()) {
-        let mut once = requests(events.clone());
-        let twice = requests([events.clone(), events].concat());
-        for hop in once.iter_mut().flat_map(|request| &mut request.hops) {
+        let mut once = requests(events.clone(), Moment::FINAL);
+        let twice = requests([events.clone(), events].concat(), Moment::FINAL);
+        for hop in once.iter_mut().flat_map(|request| &mut request.spans) {
             hop.deliveries *= 2;
         }
         prop_assert_eq!(once, twice);
@@ -146,16 +148,16 @@ proptest! {
     #[test]
     fn every_event_is_in_exactly_one_request(events in any_events()) {
         let keys: BTreeSet<u64> = events.iter().map(|event| event.event_key).collect();
-        let found = requests(events);
+        let found = requests(events, Moment::FINAL);
         let placed: Vec<u64> =
-            found.iter().flat_map(|request| &request.hops).map(|hop| hop.event.event_key).collect();
+            found.iter().flat_map(|request| &request.spans).map(|hop| hop.event.event_key).collect();
         prop_assert_eq!(placed.len(), keys.len());
         prop_assert_eq!(placed.into_iter().collect::<BTreeSet<_>>(), keys);
     }
 
     #[test]
     fn a_request_has_one_correlation_id(events in any_events()) {
-        for request in requests(events) {
+        for request in requests(events, Moment::FINAL) {
             let count = request.ids.iter().filter(|id| id.kind == IdKind::Correlation).count();
             prop_assert!(count <= 1);
         }
@@ -164,9 +166,9 @@ proptest! {
     #[test]
     fn every_event_of_a_request_is_linked_into_it(events in any_events()) {
         // Neither a shared trace id nor a weak id puts an event into a request.
-        for request in requests(events).iter().filter(|request| request.hops.len() > 1) {
-            for hop in &request.hops {
-                let link = request.hops.iter().any(|other| other != hop && linked(&hop.event, &other.event));
+        for request in requests(events, Moment::FINAL).iter().filter(|request| request.spans.len() > 1) {
+            for hop in &request.spans {
+                let link = request.spans.iter().any(|other| other != hop && linked(&hop.event, &other.event));
                 prop_assert!(link, "{:?} has no link", hop.event.event_key);
             }
         }
@@ -178,7 +180,7 @@ proptest! {
             (event.correlation_id, event.request_id, event.edge_request_id) = (0, 0, 0);
             event.trace_id = 300;
         }
-        prop_assert!(requests(events).iter().all(|request| request.hops.len() == 1));
+        prop_assert!(requests(events, Moment::FINAL).iter().all(|request| request.spans.len() == 1));
     }
 
     #[test]
@@ -188,6 +190,6 @@ proptest! {
             event.notes = Notes::WEAK_ID;
             event.attributes = vec![("edge_request_id".into(), "12ab".into())];
         }
-        prop_assert!(requests(events).iter().all(|request| request.hops.len() == 1));
+        prop_assert!(requests(events, Moment::FINAL).iter().all(|request| request.spans.len() == 1));
     }
 }
