@@ -13,6 +13,7 @@ mod closure;
 mod ids;
 mod model;
 mod order;
+pub mod otlp;
 mod request;
 mod span;
 
