@@ -34,7 +34,7 @@ fn entry(request: &Request, hop: &TrueHop) -> Message {
 }
 
 fn common(request: &Request, hop: &TrueHop) -> Message {
-    const DOWNSTREAM_END: u64 = 5;
+    const DOWNSTREAM_END: u64 = 6;
     let sent = hop.sent_ns;
     let answered = hop.answered_ns;
     let answered_last = answered.map(|first| first + (hop.duration_ns - first.min(hop.duration_ns)) / 2);
@@ -89,29 +89,31 @@ fn response_properties(hop: &TrueHop) -> Message {
 }
 
 /// `envoy.config.core.v3.Address` of `a.b.c.d:port`; nothing for empty text.
-fn address(text: &str) -> Option<Message> {
+pub(crate) fn address(text: &str) -> Option<Message> {
     let (host, port) = text.rsplit_once(':')?;
     let socket = Message::new().text(2, host).number(3, port.parse().unwrap_or(0));
     Some(Message::new().message(1, &socket))
 }
 
-fn timestamp(unix_ns: i64) -> Message {
+pub(crate) fn timestamp(unix_ns: i64) -> Message {
     let seconds = unix_ns.div_euclid(1_000_000_000) as u64;
     Message::new().number(1, seconds).number(2, unix_ns.rem_euclid(1_000_000_000) as u64)
 }
 
-fn duration(ns: u64) -> Message {
+pub(crate) fn duration(ns: u64) -> Message {
     Message::new().number(1, ns / 1_000_000_000).number(2, ns % 1_000_000_000)
 }
 
 /// `ResponseFlags`: one boolean a flag.
-fn flags(text: &str) -> Option<Message> {
+pub(crate) fn flags(text: &str) -> Option<Message> {
     if text.is_empty() {
         return None;
     }
     Some(text.split(',').fold(Message::new(), |message, flag| match flag {
         "UT" => message.number(3, 1),
         "UF" => message.number(6, 1),
+        "UC" => message.number(7, 1),
+        "NR" => message.number(9, 1),
         "DC" => message.number(15, 1),
         "URX" => message.number(16, 1),
         _ => message,

@@ -12,6 +12,8 @@
 //! | [`otlp`] | OTLP log requests in Istio's two shapes |
 //! | [`events`] | hop events, for benches that skip decoding |
 //!
+//! [`truth`] makes requests of every shape with their true trees, for proving the join.
+//!
 //! [`drive`] goes the other way: any bytes into any decoder, with checks, for fuzzing.
 //!
 //! The sample mix: 6 records a request, three random 128-bit ids an event, 10,000 paths and 5,000 user agents by
@@ -30,6 +32,7 @@ mod request;
 mod rng;
 mod story;
 mod text;
+pub mod truth;
 
 pub use mix::{DEFAULT_START_MS, Mix};
 pub use population::{Pod, Population};
