@@ -32,6 +32,11 @@ impl EventIds {
             .map(|(id, _)| id)
     }
 
+    /// The value of one kind where it is not weak; 0 otherwise.
+    pub(crate) fn strong(&self, wanted: IdKind) -> u128 {
+        self.bridging().find(|&(kind, _)| kind == wanted).map_or(0, |(_, value)| value)
+    }
+
     /// The value of one kind; 0 if there is none.
     pub fn value(&self, kind: IdKind) -> u128 {
         self.all().find(|&(other, _)| other == kind).map_or(0, |(_, value)| value)

@@ -1,26 +1,41 @@
-//! Hop events put together to requests: which ids to look up, which events are one request, in which order they
-//! happened. Pure: no IO, no clock.
+//! Hop events put together to requests: which ids to look up, which events are one request, what each hangs under and
+//! why, and what is missing. Pure: no IO, no clock.
 //!
-//! An id is not a request. The closure over ids ([`Closure`]) gathers *candidates*; [`requests`] decides which of
-//! them are one request. Requests that share a trace id, or an id that a caller may set, are separate answers.
+//! An id is not a request. The closure over ids ([`Closure`]) gathers *candidates*; [`requests`] decides which of them
+//! are one request, links them by evidence, and names what it cannot know. Requests that share a trace id, or an id
+//! that somebody reuses or forges, are separate answers that name each other.
+//!
+//! | step | room | |
+//! |---|---|---|
+//! | candidates | [`closure`], [`ids`] | which ids to look up next |
+//! | fold | [`fold`] | redeliveries, two transports, periodic records: one event |
+//! | form | [`forming`] | which events are one request |
+//! | link | [`links`], [`fit`], [`place`] | what hangs under what, with the evidence |
+//! | name gaps | [`gaps`] | what was expected and not seen |
+//! | answer | [`tree`], [`request`], [`model`] | requests as trees, and how they are related |
 //!
 //! Any order of events in, duplicates or not, gives the same answer.
-//!
-//! This version joins by per-request ids and orders by hop and time. Parent links by span ids and destinations, clock
-//! skew and gaps are not here yet; they refine [`Request`] without changing what is merged.
 
 mod closure;
+mod fit;
+mod fold;
+mod forming;
+mod gaps;
 mod ids;
+mod links;
 mod model;
 mod order;
 pub mod otlp;
+mod place;
 mod request;
 mod span;
+mod tree;
 
 pub use closure::{Bounds, Closure, Truncation};
+pub use forming::EVENTS_PER_REQUEST;
 pub use ids::EventIds;
 pub use model::{
     Confidence, Evidence, Gap, GapReason, Link, Moment, Related, RelatedBy, Request, RequestId, Span,
 };
-pub use request::{EVENTS_PER_REQUEST, requests};
+pub use request::{MOST_RELATED, requests};
 pub use span::{span_id, trace_id};

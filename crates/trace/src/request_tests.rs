@@ -4,6 +4,8 @@ use event::{Direction, Hop, Notes};
 use proptest::prelude::*;
 
 use super::*;
+use crate::forming::EVENTS_PER_REQUEST;
+use crate::ids::EventIds;
 
 fn event(event_key: u64, hop: Hop, correlation: u128, request: u128) -> HopEvent<'static> {
     HopEvent {
@@ -70,7 +72,9 @@ fn a_chain_of_sound_ids_does_not_merge_two_correlation_ids_either() {
     let between = HopEvent { edge_request_id: 30, ..event(3, Hop::Shield, 0, 20) };
     let second = HopEvent { edge_request_id: 30, ..event(2, Hop::Edge, 11, 0) };
     let found = requests(vec![event(1, Hop::Edge, 10, 20), second, between], Moment::FINAL);
-    assert_eq!(found.len(), 3);
+    assert_eq!(found.len(), 2, "Envoy's request id outranks Fastly's");
+    assert!(found.iter().all(|request| request.shared_ids == [(IdKind::EdgeRequest, 30)]));
+    assert_eq!(found[0].related[0].why, RelatedBy::Conflict(IdKind::EdgeRequest));
 }
 
 #[test]
