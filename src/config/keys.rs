@@ -153,6 +153,11 @@ pub(crate) const KEYS: &[Key] = &[
     key("retention.errors_days", "90", "Days that errors and denials are kept."),
     key("retention.rejects_days", "14", "Days that rejects are kept."),
     key("retention.rollups_days", "400", "Days that per-minute sums are kept: a year to compare with."),
+    key(
+        "retention.recent_hours",
+        "2",
+        "Hours that correlation can go back, and so a trace receiver may be away. Only filled while correlation is on.",
+    ),
     key("telemetry.log", "info", "What the service says of itself on stderr; tracing's filter syntax."),
     key("telemetry.log_format", "text", "`text` or `json`."),
     key("telemetry.otlp_endpoint", "", "Where the service's own spans go (OTLP/gRPC). Empty: nowhere."),

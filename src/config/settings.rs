@@ -156,6 +156,7 @@ impl Settings {
                 errors_days: written.number("retention.errors_days")?,
                 rejects_days: written.number("retention.rejects_days")?,
                 rollups_days: written.number("retention.rollups_days")?,
+                recent_hours: written.number("retention.recent_hours")?,
             },
             redaction: RedactionSettings {
                 key_file: written.optional("redaction.key_file").map(PathBuf::from),

@@ -45,6 +45,7 @@ impl Store {
             self.insert_block("rejects", &batch.rejects, format!("{name}-rejects")),
             self.insert_block("rejects", &refused, format!("{name}-refused")),
             self.insert_block("rollup_minute", &rollup, format!("{name}-rollup_minute")),
+            self.insert_block("recent", &batch.recent, format!("{name}-recent")),
         )?;
         let inserted = Inserted {
             events: (batch.events.rows - refused.rows) as u64,
@@ -143,7 +144,8 @@ impl Store {
         Ok(())
     }
 
-    async fn insert_block(
+    /// Inserts one block under its token: a second insert under the same token adds nothing.
+    pub(crate) async fn insert_block(
         &self,
         table: &'static str,
         block: &Block,

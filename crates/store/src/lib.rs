@@ -2,6 +2,7 @@
 //!
 //! - [`Store`] is ClickHouse behind its HTTP interface, embedded or remote; nothing here can tell them apart.
 //! - [`Batch`] holds one segment's rows column by column; [`Store::insert`] makes them durable exactly once.
+//! - [`Term`] is the lease by which one instance at a time correlates; [`Decided`] is what it decided about a request.
 //! - [`query`] holds every question that is asked; values are parameters, never text in a statement.
 //!
 //! Knows nothing of sockets, spools or traces. SQL stands here and in `schemas/clickhouse`, nowhere else.
@@ -9,7 +10,9 @@
 mod batch;
 mod client;
 mod error;
+mod exports;
 mod insert;
+mod lease;
 mod locator;
 pub mod migrate;
 mod native;
@@ -18,6 +21,8 @@ pub mod query;
 pub use batch::{Batch, MAX_RECORDS};
 pub use client::{Endpoint, INSERT_TIMEOUT, QUERY_MEMORY_BYTES, QUERY_TIME_S, Store};
 pub use error::{Fault, InsertError, StoreError};
+pub use exports::{Decided, Decision};
 pub use insert::Inserted;
+pub use lease::{ACT_FOR, DEAD_AFTER, RENEW_EVERY, Term};
 pub use locator::{BUCKET_S, Locator};
 pub use migrate::{Report, Retention};

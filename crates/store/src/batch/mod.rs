@@ -24,6 +24,7 @@ pub struct Batch {
     pub(crate) events: Block,
     pub(crate) ids: Block,
     pub(crate) rejects: Block,
+    pub(crate) recent: Block,
     pub(crate) rollup: Rollup,
     /// Sets of ids seen in this batch, by hash: a request's hops share them.
     seen: HashSet<u128>,
@@ -43,6 +44,7 @@ impl Batch {
             events: events::block(),
             ids: ids_block(),
             rejects: rejects_block(),
+            recent: recent_block(),
             rollup: Rollup::new(),
             seen: HashSet::new(),
             received_ns: None,
@@ -85,6 +87,17 @@ impl Batch {
         }
     }
 
+    /// Adds events once more, in the form that correlation reads: `events` of them, packed by the caller.
+    pub fn push_recent(&mut self, segment: [u8; 16], events: u32, packed: &[u8]) {
+        let chunk = self.recent.rows as u32;
+        let mut columns = self.recent.columns.iter_mut();
+        put(&mut columns, &u128::from_be_bytes(segment));
+        put(&mut columns, &chunk);
+        put(&mut columns, &events);
+        put(&mut columns, &Cow::Borrowed(packed));
+        self.recent.rows += 1;
+    }
+
     /// Adds a reject.
     pub fn push_reject(&mut self, reject: &Reject<'_>) {
         put_reject(&mut self.rejects, reject);
@@ -103,7 +116,7 @@ impl Batch {
 
     /// Bytes of values held, over all tables.
     pub fn bytes(&self) -> usize {
-        self.events.bytes() + self.ids.bytes() + self.rejects.bytes()
+        self.events.bytes() + self.ids.bytes() + self.rejects.bytes() + self.recent.bytes()
     }
 
     /// Events whose rollup row lost its service and host to the label `other`, because the batch had too many rows.
@@ -116,6 +129,7 @@ impl Batch {
         self.events.clear();
         self.ids.clear();
         self.rejects.clear();
+        self.recent.clear();
         self.rollup.clear();
         self.seen.clear();
         self.received_ns = None;
@@ -153,6 +167,15 @@ fn ids_block() -> Block {
         ("request_id", u128::TYPE, u128::LAYOUT),
         ("edge_request_id", u128::TYPE, u128::LAYOUT),
         ("trace_id", u128::TYPE, u128::LAYOUT),
+    ])
+}
+
+fn recent_block() -> Block {
+    Block::new([
+        ("segment", u128::TYPE, u128::LAYOUT),
+        ("chunk", u32::TYPE, u32::LAYOUT),
+        ("events", u32::TYPE, u32::LAYOUT),
+        ("bytes", "String", crate::native::Layout::Text),
     ])
 }
 

@@ -36,6 +36,16 @@ pub const SCHEMA: &[File] = files![
     "0001_first/10_rollup_minute_spread.sql",
     "0001_first/11_shipped_spread.sql",
     "0001_first/12_migrations_spread.sql",
+    "0002_correlate/01_recent.sql",
+    "0002_correlate/02_exports.sql",
+    "0002_correlate/03_correlate_terms.sql",
+    "0002_correlate/04_correlate_progress.sql",
+    "0002_correlate/05_skew.sql",
+    "0002_correlate/06_recent_spread.sql",
+    "0002_correlate/07_exports_spread.sql",
+    "0002_correlate/08_correlate_terms_spread.sql",
+    "0002_correlate/09_correlate_progress_spread.sql",
+    "0002_correlate/10_skew_spread.sql",
 ];
 
 /// How long rows are kept, after the schema.
@@ -46,6 +56,9 @@ pub const RETENTION: &[File] = files![
     "retention/04_rejects.sql",
     "retention/05_rollup_minute.sql",
     "retention/06_shipped.sql",
+    "retention/07_recent.sql",
+    "retention/08_exports.sql",
+    "retention/09_skew.sql",
 ];
 
 /// What runs on one server, or on a cluster.

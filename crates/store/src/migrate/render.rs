@@ -7,6 +7,7 @@
 //! | `{engine:MergeTree}`, with or without arguments | `MergeTree` | `ReplicatedMergeTree('…/{table}', '{replica}')` |
 //! | `{cluster}` | not used | `` `c` `` |
 //! | `{days:events}` | days of retention of the class | the same |
+//! | `{hours:recent}` | hours that `recent` is kept | the same |
 //! | `{fsync}` | `1` or `0`, by [`Setting::fsync`] | the same |
 //! | `{dedup_window}` | [`DEDUP_WINDOW`] | the same |
 //!
@@ -30,7 +31,7 @@ pub struct Setting<'a> {
     pub retention: &'a Retention,
 }
 
-/// How long each class of rows is kept, in days.
+/// How long each class of rows is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// Attributes of events: what the schema has no field for.
@@ -43,12 +44,21 @@ pub struct Retention {
     pub rejects_days: u32,
     /// Per-minute rollups.
     pub rollups_days: u32,
+    /// Events in the form that correlation reads.
+    pub recent_hours: u32,
 }
 
 impl Retention {
-    /// A week to see what the schema missed, a month of requests, a quarter of failures, thirteen months of trends.
-    pub const DEFAULT: Self =
-        Self { attributes_days: 7, events_days: 30, errors_days: 90, rejects_days: 14, rollups_days: 400 };
+    /// A week to see what the schema missed, a month of requests, a quarter of failures, thirteen months of trends, and
+    /// two hours in which a trace receiver may be away.
+    pub const DEFAULT: Self = Self {
+        attributes_days: 7,
+        events_days: 30,
+        errors_days: 90,
+        rejects_days: 14,
+        rollups_days: 400,
+        recent_hours: 2,
+    };
 }
 
 impl Default for Retention {
@@ -104,6 +114,7 @@ fn value(name: &str, setting: Setting<'_>) -> Option<String> {
             _ => return None,
         }
         .to_string(),
+        "hours" if argument == "recent" => retention.recent_hours.to_string(),
         _ => return None,
     })
 }

@@ -182,6 +182,28 @@ impl Cell for Cow<'_, [u8]> {
     }
 }
 
+impl Cell for Vec<u64> {
+    const TYPE: &'static str = "Array(UInt64)";
+    const LAYOUT: Layout = Layout::Array(8);
+
+    fn put(&self, column: &mut Column) {
+        column.present |= !self.is_empty();
+        self.iter().for_each(|number| column.data.extend_from_slice(&number.to_le_bytes()));
+        column.pairs += self.len() as u64;
+        column.head.extend_from_slice(&column.pairs.to_le_bytes());
+    }
+
+    fn take(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let count = reader.varint()?;
+        // No capacity by the claimed count: the loop ends with the answer.
+        let mut numbers = Self::new();
+        for _ in 0..count {
+            numbers.push(Cell::take(reader)?);
+        }
+        Ok(numbers)
+    }
+}
+
 impl Cell for Attributes<'_> {
     const TYPE: &'static str = "Map(String, String)";
     const LAYOUT: Layout = Layout::Map;

@@ -13,6 +13,8 @@ pub(crate) enum Layout {
     Text,
     /// End offset each in `head`; the pairs' texts in `keys` and `data`.
     Map,
+    /// End offset each in `head`; the elements, of so many bytes each, in `data`.
+    Array(usize),
 }
 
 /// One column of a batch.
@@ -24,7 +26,7 @@ pub(crate) struct Column {
     pub(crate) head: Vec<u8>,
     pub(crate) keys: Vec<u8>,
     pub(crate) data: Vec<u8>,
-    /// Pairs so far, for a map's offsets.
+    /// Pairs or elements so far, for the offsets of a map or an array.
     pub(crate) pairs: u64,
     /// Whether any value differs from the column's default; a column of defaults is not sent.
     pub(crate) present: bool,
@@ -34,8 +36,8 @@ impl Column {
     /// The values of `rows`, as a column of their own.
     fn slice(&self, rows: Range<usize>) -> Self {
         // A column that is filled later (the sums of a rollup) has no bytes yet.
-        let bytes = |buffer: &[u8], width: usize| {
-            buffer.get(rows.start * width..rows.end * width).unwrap_or_default().to_vec()
+        let bytes = |buffer: &[u8], width: usize, range: Range<usize>| {
+            buffer.get(range.start * width..range.end * width).unwrap_or_default().to_vec()
         };
         let mut part = Self {
             name: self.name,
@@ -48,20 +50,24 @@ impl Column {
             present: self.present,
         };
         match self.layout {
-            Layout::Fixed(width) => part.data = bytes(&self.data, width),
+            Layout::Fixed(width) => part.data = bytes(&self.data, width, rows),
             Layout::Nullable(width) => {
-                part.head = bytes(&self.head, 1);
-                part.data = bytes(&self.data, width);
+                part.head = bytes(&self.head, 1, rows.clone());
+                part.data = bytes(&self.data, width, rows);
             }
             Layout::Text => part.data = texts(&self.data, rows).to_vec(),
-            Layout::Map => {
+            Layout::Map | Layout::Array(_) => {
                 let pairs = self.pair_end(rows.start)..self.pair_end(rows.end);
                 for row in rows {
                     part.pairs = (self.pair_end(row + 1) - pairs.start) as u64;
                     part.head.extend_from_slice(&part.pairs.to_le_bytes());
                 }
-                part.keys = texts(&self.keys, pairs.clone()).to_vec();
-                part.data = texts(&self.data, pairs).to_vec();
+                if let Layout::Array(width) = self.layout {
+                    part.data = bytes(&self.data, width, pairs);
+                } else {
+                    part.keys = texts(&self.keys, pairs.clone()).to_vec();
+                    part.data = texts(&self.data, pairs).to_vec();
+                }
             }
         }
         part

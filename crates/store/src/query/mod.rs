@@ -2,6 +2,7 @@
 
 mod events;
 mod ids;
+mod recent;
 mod rejects;
 mod search;
 mod shipped;
@@ -10,6 +11,7 @@ mod stats;
 
 pub use events::{Columns, EventRow, MAX_EVENTS};
 pub use ids::{IdRow, MAX_ROWS_PER_ID};
+pub use recent::RecentChunk;
 pub use rejects::RejectFilter;
 pub use search::{Cursor, SearchFilter, SearchOrder};
 pub use shipped::{Mark, ShippedRow};
@@ -17,6 +19,6 @@ pub use sources::SourceRow;
 pub use stats::TableStats;
 
 /// Ids as a parameter: the engine turns the text into bytes.
-fn hex_list(ids: &[u128]) -> Vec<String> {
+pub(crate) fn hex_list(ids: &[u128]) -> Vec<String> {
     ids.iter().map(|id| format!("{id:032x}")).collect()
 }

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod correlate;
 mod exactly_once;
 mod lookup;
 mod schema;
