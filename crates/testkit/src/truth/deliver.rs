@@ -109,16 +109,13 @@ fn body(batch: &Batch, server: &Server, records: &[Record]) -> (Wire, Vec<u8>) {
         Form::Als => Wire::Als,
         Form::OtlpLabels | Form::OtlpText => Wire::OtlpLogs,
     };
-    let messages = || {
-        let message = |record: &Record| match &record.written {
-            Written::Entry(message) | Written::Log(message) => Some(message.clone()),
-            Written::Line(_) => None,
-        };
-        records.iter().filter_map(message).collect::<Vec<_>>()
-    };
+    let messages = records.iter().filter_map(|record| match &record.written {
+        Written::Entry(message) | Written::Log(message) => Some(message),
+        Written::Line(_) => None,
+    });
     let body = match wire {
-        Wire::Als => senders::als_message(server, batch.is_http, &messages()),
-        Wire::OtlpLogs => senders::otlp_request(&messages()),
+        Wire::Als => senders::als_message(server, batch.is_http, messages),
+        Wire::OtlpLogs => senders::otlp_request(messages),
         _ => {
             let mut lines = Vec::with_capacity(records.len() * 700);
             for record in records {

@@ -21,7 +21,6 @@ impl Workload<'_> {
         }
         let in_flight = n - 1 - rng.below(6) as usize;
         let earlier = rng.below(n as u64 - 10) as usize;
-        // A gateway whose answers carry the request id tells it to whoever is close enough.
         let (victim, at) = match draw % 2 {
             0 => (in_flight, self.start_ns(in_flight) + rng.between(2 * MS as u64, 40 * MS as u64) as i64),
             _ => (earlier, entry.at + rng.below(900 * US as u64) as i64),
@@ -44,6 +43,7 @@ impl Workload<'_> {
             13 => {
                 bypass(&mut entry);
                 wear(&mut entry, &theirs);
+                // Known from the response, where the gateway is told to set it there.
                 entry.headers.request_id = self.request_ids[victim].clone();
             }
             14 => {

@@ -67,9 +67,8 @@ mod tests {
         let first = pools.lease((1, 2), false, (0, 10), 0);
         assert_ne!(pools.lease((1, 2), false, (5, 15), 0), first, "it is taken");
         assert_eq!(pools.lease((1, 2), false, (11, 12), 0), first, "it is kept alive");
-        let shared: Vec<u16> =
+        let mut ports: Vec<u16> =
             (0..40).map(|at| pools.lease((3, 4), true, (at * 1_000, 1 << 40), 0)).collect();
-        let mut ports = shared.clone();
         ports.sort_unstable();
         ports.dedup();
         assert_eq!(ports.len(), WORKERS);

@@ -7,7 +7,11 @@ use crate::als::{address, duration, flags, timestamp};
 use crate::protobuf::Message;
 
 /// One message with its identifier, so that each delivery stands for itself.
-pub(super) fn message(server: &Server, is_http: bool, entries: &[Message]) -> Vec<u8> {
+pub(super) fn message<'m>(
+    server: &Server,
+    is_http: bool,
+    entries: impl Iterator<Item = &'m Message>,
+) -> Vec<u8> {
     let mut message = Message::new();
     if let Who::Proxy(pod) = &server.who {
         let text = |value: &str| Message::new().text(3, value);
@@ -23,7 +27,7 @@ pub(super) fn message(server: &Server, is_http: bool, entries: &[Message]) -> Ve
         let log_name = if is_http { "http_envoy_accesslog" } else { "tcp_envoy_accesslog" };
         message = message.message(1, &Message::new().message(1, &node).text(2, log_name));
     }
-    let logs = entries.iter().fold(Message::new(), |logs, entry| logs.message(1, entry));
+    let logs = entries.fold(Message::new(), |logs, entry| logs.message(1, entry));
     message.message(if is_http { 2 } else { 3 }, &logs).into_bytes()
 }
 

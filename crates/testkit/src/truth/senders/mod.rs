@@ -70,11 +70,15 @@ impl Sight<'_> {
 }
 
 /// One ALS message of entries of one logger.
-pub(super) fn als_message(server: &Server, is_http: bool, entries: &[Message]) -> Vec<u8> {
+pub(super) fn als_message<'m>(
+    server: &Server,
+    is_http: bool,
+    entries: impl Iterator<Item = &'m Message>,
+) -> Vec<u8> {
     als::message(server, is_http, entries)
 }
 
 /// One OTLP request of log records.
-pub(super) fn otlp_request(records: &[Message]) -> Vec<u8> {
+pub(super) fn otlp_request<'m>(records: impl Iterator<Item = &'m Message>) -> Vec<u8> {
     otlp::request(records)
 }

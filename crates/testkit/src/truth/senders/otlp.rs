@@ -4,7 +4,7 @@ use super::{Kind, Sight, labels};
 use crate::protobuf::Message;
 
 /// One request of records, with the empty resource of Istio.
-pub(super) fn request(records: &[Message]) -> Vec<u8> {
+pub(super) fn request<'m>(records: impl Iterator<Item = &'m Message>) -> Vec<u8> {
     let mut scope = Message::new().message(1, &Message::new());
     for record in records {
         scope = scope.message(2, record);
