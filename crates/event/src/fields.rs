@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use crate::kinds::{Direction, Hop, Precision};
 use crate::notes::Notes;
+use crate::owned::Lasting;
 use crate::wire::{Reader, Value, WireError};
 
 /// Text borrowed from the payload where possible; empty means "not in the record".
@@ -44,6 +45,11 @@ macro_rules! hop_event {
             pub const FIELDS: &'static [Field] = &[
                 $( Field { number: $number, name: stringify!($name), rust_type: stringify!($kind), doc: $doc } ),*
             ];
+
+            /// The same event, holding its texts itself.
+            pub fn into_owned(self) -> HopEvent<'static> {
+                HopEvent { $( $name: self.$name.into_own(), )* }
+            }
 
             /// Appends the fields that are present: a 128-bit presence map, then each value in table order.
             pub(crate) fn put_fields(&self, out: &mut Vec<u8>) {

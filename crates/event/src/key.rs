@@ -35,10 +35,12 @@ pub fn event_key(event: &HopEvent<'_>, place: Place) -> u64 {
     text(&event.upstream_cluster);
     text(&event.upstream_remote);
     text(if event.intermediate { &event.log_type } else { "" });
-    for part in [&event.method, &event.host, &event.path, &event.query, &event.response_flags, &event.details] {
+    for part in [&event.method, &event.host, &event.path, &event.query, &event.response_flags, &event.details]
+    {
         text(part);
     }
-    for part in [&event.upstream_local, &event.downstream_local, &event.downstream_remote, &event.user_agent] {
+    for part in [&event.upstream_local, &event.downstream_local, &event.downstream_remote, &event.user_agent]
+    {
         text(part);
     }
     let own_id = event.correlation_id | event.request_id | event.edge_request_id | event.trace_id;

@@ -11,6 +11,7 @@ mod fields;
 pub mod key;
 mod kinds;
 mod notes;
+mod owned;
 mod reject;
 pub mod wire;
 

@@ -103,6 +103,8 @@ mod tests {
         let mut bytes = Vec::new();
         put_event(&full(), &mut bytes);
         assert_eq!(read(&bytes), Ok(Record::Event(Box::new(full()))));
+        let Ok(Record::Event(event)) = read(&bytes) else { panic!("an event") };
+        assert_eq!(event.into_owned(), full());
     }
 
     #[test]
