@@ -11,7 +11,7 @@ use crate::place::{
 };
 
 /// Clocks of two servers that agree this closely are said to agree.
-const AGREE_NS: i64 = 1_000_000;
+pub(crate) const AGREE_NS: i64 = 1_000_000;
 
 /// What speaks for a link. Fits are compared by `score` alone; its weights only have to keep the order: where a call
 /// went outranks how alike two records are, and that outranks what clocks say.

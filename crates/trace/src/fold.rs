@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 
 use event::{Direction, Hop, HopEvent};
 
-use crate::place::{Role, step_ns};
+use crate::place::{Role, is_tcp, step_ns};
 
 /// One event with all its records.
 #[derive(Debug, Clone)]
@@ -119,8 +119,9 @@ fn transports(seen: Vec<Seen>) -> Vec<Seen> {
     let mut near: BTreeMap<(u128, i64), Vec<usize>> = BTreeMap::new();
     for (at, one) in slots.iter().enumerate() {
         let Some(Seen { event, .. }) = one else { continue };
-        let id = if event.request_id == 0 { event.correlation_id } else { event.request_id };
-        if id != 0 {
+        // A TCP connection has no request id: one transport makes one up, the other writes none.
+        let id = if is_tcp(event) { 0 } else { strongest(event) };
+        if id != 0 || is_tcp(event) {
             near.entry((id, event.start_ns.div_euclid(1_000_000))).or_default().push(at);
         }
     }
@@ -178,7 +179,7 @@ fn same_event(a: &HopEvent<'_>, b: &HopEvent<'_>) -> bool {
         && (a.attempt == 0 || b.attempt == 0 || a.attempt == b.attempt)
         && (a.response_bytes.is_none() || b.response_bytes.is_none() || a.response_bytes == b.response_bytes)
         && id(a.correlation_id, b.correlation_id)
-        && id(a.request_id, b.request_id)
+        && (is_tcp(a) || id(a.request_id, b.request_id))
         && id(u128::from(a.span_id), u128::from(b.span_id))
         && either(&a.node, &b.node)
         && either(&a.pod, &b.pod)
@@ -187,6 +188,11 @@ fn same_event(a: &HopEvent<'_>, b: &HopEvent<'_>) -> bool {
         && either(&a.upstream_local, &b.upstream_local)
         && either(&a.downstream_local, &b.downstream_local)
         && (both(&a.downstream_local, &b.downstream_local) || both(&a.upstream_remote, &b.upstream_remote))
+        && (!is_tcp(a) || both(&a.downstream_remote, &b.downstream_remote))
+}
+
+fn strongest(event: &HopEvent<'_>) -> u128 {
+    if event.request_id == 0 { event.correlation_id } else { event.request_id }
 }
 
 /// The duration as the coarser clock writes it.

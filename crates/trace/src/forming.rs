@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use correlation::IdKind;
 use event::HopEvent;
 
+use crate::fit::{AGREE_NS, has_failed};
 use crate::fold::Seen;
 use crate::ids::EventIds;
 use crate::place::{Role, end_ns, fastly_calls, pod_address, sent_span};
@@ -214,7 +215,7 @@ impl Forming<'_> {
         } else {
             self.report(tie, false);
             let close: Vec<&Vec<usize>> = calls.iter().filter(|part| self.is_close(&fastly, part)).collect();
-            if close.len() <= allowed {
+            if close.len() <= allowed || self.are_restarts(&fastly, &close) {
                 joined.extend(close.into_iter().flatten());
             }
             rest.clear();
@@ -254,11 +255,31 @@ impl Forming<'_> {
         fastly.iter().map(|&at| &self.seen[at].event).any(|edge| {
             alike(&edge.method, &gateway.method)
                 && alike(&edge.path, &gateway.path)
-                && (edge.status == gateway.status || edge.restarts.unwrap_or(0) > 0)
+                && (edge.status == gateway.status || edge.restarts != Some(0))
                 && gateway.start_ns >= edge.start_ns.saturating_sub(CLOSE_NS)
                 && end_ns(gateway) <= end_ns(edge).saturating_add(CLOSE_NS)
                 && is_forwarded(edge, gateway)
         })
+    }
+
+    /// Whether calls are tries of one Fastly record that does not say how often it restarted: one after the other, each
+    /// but the last failed, and all for the client that the record names.
+    fn are_restarts(&self, fastly: &[usize], calls: &[&Vec<usize>]) -> bool {
+        let mut tries: Vec<&HopEvent<'_>> = calls
+            .iter()
+            .flat_map(|part| part.iter().map(|&at| &self.seen[at].event))
+            .filter(|event| Role::of(event) == Role::Gateway)
+            .collect();
+        tries.sort_by_key(|event| (event.start_ns, event.event_key));
+        let may_restart = |edge: &HopEvent<'_>| {
+            edge.restarts.is_none()
+                && edge.client_address != 0
+                && tries.iter().all(|call| !call.forwarded_for.is_empty() && is_forwarded(edge, call))
+        };
+        tries
+            .windows(2)
+            .all(|pair| has_failed(pair[0]) && end_ns(pair[0]) <= pair[1].start_ns.saturating_add(AGREE_NS))
+            && fastly.iter().any(|&at| may_restart(&self.seen[at].event))
     }
 
     fn report(&mut self, tie: Tie, conflict: bool) {

@@ -1,12 +1,14 @@
 //! What should be there and is not, by what the records beside it say.
 //!
 //! A gap is named only where a record says that somebody was called, or was calling: a cache hit expects nothing, a
-//! local reply expects nothing, a failed connection expects nothing, a host outside of the mesh expects nothing.
+//! local reply expects nothing, a failed connection expects nothing, a host outside of the mesh expects nothing, and a
+//! record without an id (TCP) expects nothing, for what it led to could not be told.
 
 use event::{Direction, Hop, HopEvent};
 
+use crate::ids::EventIds;
 use crate::model::{Evidence, Gap, GapReason, Moment, Span};
-use crate::place::{Role, called_nobody, cluster_target, fastly_calls};
+use crate::place::{Role, called_nobody, cluster_target, fastly_calls, is_tcp};
 
 /// The gaps of one request.
 pub(crate) fn gaps(spans: &[Span], moment: Moment) -> Vec<Gap> {
@@ -16,6 +18,10 @@ pub(crate) fn gaps(spans: &[Span], moment: Moment) -> Vec<Gap> {
         has_child[link.parent] = true;
     }
     for (at, span) in spans.iter().enumerate() {
+        // What has no id could not be found, so that it was not found says nothing.
+        if is_tcp(&span.event) || EventIds::from(&span.event).bridging().next().is_none() {
+            continue;
+        }
         if let Some((hop, direction, name)) = above(spans, span) {
             gaps.push(Gap { hop, direction, name, beside: at, below: false, reason: GapReason::NotSeen });
         }

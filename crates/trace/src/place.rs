@@ -146,6 +146,11 @@ pub(crate) fn called_nobody(event: &HopEvent<'_>) -> bool {
         && event.details != "via_upstream"
 }
 
+/// Whether a record is of a TCP connection: no method and no status. Nothing on it is an id that another hop writes.
+pub(crate) fn is_tcp(event: &HopEvent<'_>) -> bool {
+    event.method.is_empty() && event.status == 0 && !Role::of(event).is_fastly()
+}
+
 /// How many calls to the next hop a Fastly record stands for at most.
 pub(crate) fn fastly_calls(event: &HopEvent<'_>) -> usize {
     let restarts = event.restarts.unwrap_or(0) as usize;
