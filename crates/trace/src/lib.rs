@@ -12,7 +12,9 @@
 //! | form | [`forming`] | which events are one request |
 //! | link | [`links`], [`fit`], [`place`] | what hangs under what, with the evidence |
 //! | name gaps | [`gaps`] | what was expected and not seen |
+//! | compare clocks | [`skew`] | how far two servers' clocks are apart |
 //! | answer | [`tree`], [`request`], [`model`] | requests as trees, and how they are related |
+//! | tell | [`sentence`], [`mod@split`] | what became of it in a sentence, and where its time went |
 //!
 //! Any order of events in, duplicates or not, gives the same answer.
 
@@ -28,8 +30,10 @@ mod order;
 pub mod otlp;
 mod place;
 mod request;
+pub mod skew;
 mod span;
 mod tree;
+mod why;
 
 pub use closure::{Bounds, Closure, Truncation};
 pub use forming::EVENTS_PER_REQUEST;
@@ -38,4 +42,7 @@ pub use model::{
     Confidence, Evidence, Gap, GapReason, Link, Moment, Related, RelatedBy, Request, RequestId, Span,
 };
 pub use request::{MOST_RELATED, requests};
+pub use sentence::summary;
 pub use span::{span_id, trace_id};
+pub use split::{Part, Places, split};
+pub use why::{Why, why};
