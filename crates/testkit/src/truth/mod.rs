@@ -6,8 +6,9 @@
 //! [`tag_of`] which record each of its hops is, and hands that to [`score`].
 //!
 //! A *tag* is one hop's view of one request. It stands in the User-Agent (`probe/<tag>`; TCP has no headers, there it
-//! is the route name), which every format carries and no assembly may use. All records of one view carry one tag: a
-//! redelivery, the same record over a second transport, the periodic records of a long request.
+//! is the route name), which every format carries; [`decoded`] moves it out of sight of event keys and assembly. All
+//! records of one view carry one tag: a redelivery, the same record over a second transport, the periodic records of a
+//! long request.
 //!
 //! Not modelled: bad bytes and forged fields (the fuzz targets and the captures have them), ambient mesh, HTTP/3,
 //! application logs.
@@ -18,7 +19,6 @@ mod edge;
 mod hostile;
 mod journey;
 mod mesh;
-mod owned;
 mod plan;
 mod pools;
 mod proxy;

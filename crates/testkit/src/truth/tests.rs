@@ -81,6 +81,19 @@ fn every_record_is_decoded_and_found_again() {
 }
 
 #[test]
+fn nothing_but_the_tag_tells_the_tag() {
+    let scenario = one("disorder", 40);
+    let mut keys: HashMap<u32, BTreeSet<u64>> = HashMap::new();
+    for (tag, event) in events(&scenario) {
+        keys.entry(tag).or_default().insert(event.event_key);
+        let bare = HopEvent { attributes: Vec::new(), ..event };
+        assert_eq!(tag_of(&bare), None, "{bare:?}");
+        assert_eq!(&*bare.user_agent, "probe");
+    }
+    assert!(keys.values().all(|keys| keys.len() == 1), "a redelivery has another key");
+}
+
+#[test]
 fn true_trees_are_trees_in_space_and_time() {
     for scenario in each() {
         let mut roots = vec![0; scenario.requests];
