@@ -30,8 +30,10 @@ mod order;
 pub mod otlp;
 mod place;
 mod request;
+mod sentence;
 pub mod skew;
 mod span;
+mod split;
 mod tree;
 mod why;
 
