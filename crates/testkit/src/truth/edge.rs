@@ -24,7 +24,7 @@ impl Journey<'_> {
         self.views[view].protocol = "HTTP/2";
         if self.story == Story::Hit {
             self.views[view].cache_state = "HIT";
-            let bytes = 300 + self.rng.below(60_000);
+            let bytes = self.size_of(view);
             let first_ns = Some(at + own);
             let end_ns = at + own + self.between(20 * US, 600 * US);
             return self.close(view, Outcome { first_ns, end_ns, status: 200, grpc_status: None, bytes });
@@ -53,7 +53,7 @@ impl Journey<'_> {
         let own = self.between(60 * US, 400 * US);
         let outcome = if self.story == Story::ShieldHit {
             self.views[view].cache_state = "HIT";
-            let bytes = 300 + self.rng.below(60_000);
+            let bytes = self.size_of(view);
             let (first_ns, end_ns) = (Some(at + own), at + own + 200 * US);
             self.close(view, Outcome { first_ns, end_ns, status: 200, grpc_status: None, bytes })
         } else {

@@ -155,6 +155,15 @@ impl Journey<'_> {
         outcome
     }
 
+    /// Size of a response: that of its path. Of what is made for each client every other one differs a little; a crowd
+    /// gets the same, so that sizes tell nothing there.
+    pub(super) fn size_of(&mut self, view: usize) -> u64 {
+        let path = self.views[view].path.bytes();
+        let size = path.fold(7u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+        let varies = self.plan.clients != Clients::Crowd && self.rng.below(2) == 0;
+        300 + (size >> 20) % 60_000 + if varies { self.rng.below(400) } else { 0 }
+    }
+
     pub(super) fn between(&mut self, from: i64, to: i64) -> i64 {
         self.rng.between(from as u64, to as u64) as i64
     }

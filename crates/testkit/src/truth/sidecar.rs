@@ -71,7 +71,7 @@ impl Journey<'_> {
         let (status, bytes) = match (fate, self.kind) {
             (Fate::Fails, _) => (503, 95),
             (_, Kind::WebSocket) => (101, self.rng.below(9_000)),
-            _ => (200, 300 + self.rng.below(60_000)),
+            _ => (200, self.size_of(view)),
         };
         let streams = matches!(self.kind, Kind::WebSocket) || self.story == Story::Long && depth == 1;
         let body =
