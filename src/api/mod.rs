@@ -34,6 +34,8 @@ pub(crate) struct Api {
     /// Whom a request without a token asks for; `None` where a token is needed.
     open_tenant: Option<Arc<str>>,
     answer_rows: usize,
+    /// How long after its last record a request may still grow.
+    settle_ns: i64,
     metrics: Arc<Metrics>,
     readiness: Readiness,
 }
@@ -52,6 +54,7 @@ impl Api {
             readers: settings.readers.clone().into(),
             open_tenant: open.then(|| crate::config::DEFAULT_TENANT.into()),
             answer_rows: settings.limits.answer_rows,
+            settle_ns: 15_000_000_000,
             metrics,
             readiness,
         }
@@ -99,6 +102,7 @@ impl From<StoreError> for Problem {
 pub(crate) fn routes(api: Api) -> Router {
     Router::new()
         .route("/api/v1/traces/{id}", get(traces::trace))
+        .route("/api/v1/traces/{id}/why", get(traces::why))
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/rejects", get(rejects::rejects))
         .route("/api/v1/sources", get(sources::sources))

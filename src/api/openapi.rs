@@ -12,7 +12,13 @@ use utoipa::OpenApi as _;
         description = "Hop events and traces joined from Fastly and Envoy logs.",
         license(name = "Apache-2.0")
     ),
-    paths(super::traces::trace, super::events::events, super::rejects::rejects, super::sources::sources,),
+    paths(
+        super::traces::trace,
+        super::traces::why,
+        super::events::events,
+        super::rejects::rejects,
+        super::sources::sources,
+    ),
     components(schemas(super::Problem))
 )]
 struct Description;

@@ -1,16 +1,20 @@
 //! `GET /api/v1/traces/{id}`: the path of the requests that an id leads to, whatever kind of id it is.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use correlation::Id;
 use event::HopEvent;
+use serde::Deserialize;
 use store::query::Columns;
 use store::{Locator, Store};
-use trace::{Bounds, Closure, EventIds};
+use trace::{Bounds, Closure, EventIds, Moment, Request};
 
-use super::answer::TraceAnswer;
+use super::answer::{TraceAnswer, WhyAnswer};
 use super::{Api, Problem};
+use crate::accept::unix_ns;
 
 /// The path of one request, by correlation id, request id or trace id, without being told which.
 #[utoipa::path(
@@ -29,8 +33,84 @@ pub(super) async fn trace(
     headers: HeaderMap,
     Path(asked): Path<String>,
 ) -> Result<Json<TraceAnswer>, Problem> {
-    let tenant = api.tenant(&headers)?;
-    let candidates = Id::candidates(&asked);
+    let found = find(&api, &headers, &asked).await?;
+    TraceAnswer::new(&asked, &found.requests, &[], found.truncated)
+        .map(Json)
+        .ok_or_else(|| nothing_carries(&asked))
+}
+
+/// The two records that are asked about.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WhyQuery {
+    /// Event key of one record (16 hex digits), or an id that it carries.
+    a: String,
+    /// The same of the other.
+    b: String,
+}
+
+/// Why two records are, or are not, one request.
+#[utoipa::path(
+    get,
+    path = "/api/v1/traces/{id}/why",
+    params(("id" = String, Path, description = "Any id that leads to both records"), WhyQuery),
+    responses(
+        (status = 200, description = "The links between them, or what keeps them apart", body = WhyAnswer),
+        (status = 400, description = "Not an id", body = Problem),
+        (status = 404, description = "The id does not lead to one of them", body = Problem),
+        (status = 503, description = "The store cannot answer now", body = Problem),
+    )
+)]
+pub(super) async fn why(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    Path(asked): Path<String>,
+    query: Result<Query<WhyQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<WhyAnswer>, Problem> {
+    let Query(query) = query.map_err(|error| Problem::bad_request(&error.body_text()))?;
+    let found = find(&api, &headers, &asked).await?;
+    let key = |text: &str| {
+        record(&found.requests, text).ok_or_else(|| {
+            Problem::not_found(&format!(
+                "no record that {asked:?} leads to has the event key or the id {text:?}"
+            ))
+        })
+    };
+    let (a, b) = (key(&query.a)?, key(&query.b)?);
+    let why = trace::why(&found.requests, a, b).ok_or_else(|| nothing_carries(&asked))?;
+    Ok(Json(WhyAnswer { same: why.same, reasons: why.reasons }))
+}
+
+/// The event key that text names: itself, or that of the first record with the id.
+fn record(requests: &[Request], text: &str) -> Option<u64> {
+    let events = || requests.iter().flat_map(|request| &request.spans).flat_map(trace::Span::records);
+    let key = (text.len() == 16).then(|| u64::from_str_radix(text, 16).ok()).flatten();
+    if let Some(key) = key.filter(|&key| events().any(|event| event.event_key == key)) {
+        return Some(key);
+    }
+    let values = Id::candidates(text);
+    events()
+        .find(|event| EventIds::from(*event).all().any(|(_, value)| values.contains(&value)))
+        .map(|it| it.event_key)
+}
+
+fn nothing_carries(asked: &str) -> Problem {
+    Problem::not_found(&format!(
+        "no record carries {asked:?}: it may not have arrived yet, or its retention has passed"
+    ))
+}
+
+/// The requests that an id leads to.
+pub(super) struct Found {
+    pub(super) requests: Vec<Request>,
+    pub(super) truncated: Option<String>,
+}
+
+/// Looks an id up and assembles what it leads to.
+pub(super) async fn find(api: &Api, headers: &HeaderMap, asked: &str) -> Result<Found, Problem> {
+    let tenant = api.tenant(headers)?;
+    let candidates = Id::candidates(asked);
     if candidates.is_empty() {
         return Err(Problem::bad_request(&format!(
             "{asked:?} is not an id: give 1 to {} characters, as a record carries them",
@@ -39,12 +119,10 @@ pub(super) async fn trace(
     }
     let gathered = gather(&api.store()?, &tenant, candidates).await?;
     if gathered.events.is_empty() {
-        return Err(Problem::not_found(&format!(
-            "no record carries {asked:?}: it may not have arrived yet, or its retention has passed"
-        )));
+        return Err(nothing_carries(asked));
     }
-    let requests = trace::requests(gathered.events, trace::Moment::FINAL);
-    Ok(Json(TraceAnswer::new(&asked, &requests, gathered.truncated)))
+    let moment = Moment { now_ns: unix_ns(), settle_ns: api.settle_ns };
+    Ok(Found { requests: trace::requests(gathered.events, moment), truncated: gathered.truncated })
 }
 
 struct Gathered {
@@ -74,7 +152,7 @@ async fn gather(store: &Store, tenant: &str, asked: Vec<u128>) -> Result<Gathere
         events.extend(found);
         places.extend(new);
     }
-    let held: std::collections::BTreeSet<u64> = closure.event_keys().collect();
+    let held: BTreeSet<u64> = closure.event_keys().collect();
     events.retain(|event| held.contains(&event.event_key));
     Ok(Gathered { events, truncated: closure.truncation().map(|bound| bound.to_string()) })
 }

@@ -1,10 +1,10 @@
-//! `throughline trace`: the path of one request, by any of its ids.
+//! `throughline trace`: the path of one request, by any of its ids; with `--why`, why two records are one request or not.
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use super::client::{Client, Server, block_on, is_broken_pipe};
-use crate::api::answer::TraceAnswer;
+use crate::api::answer::{TraceAnswer, WhyAnswer};
 use crate::render::{self, Colour, Screen, safe};
 
 /// Exit code for an id that nothing was found for.
@@ -15,6 +15,9 @@ const NOT_FOUND: u8 = 1;
 pub(crate) struct Arguments {
     /// Correlation id, request id or trace id, without saying which
     id: String,
+    /// Say why two records are, or are not, one request: event keys (in brackets in the answer) or ids that they carry
+    #[arg(long, num_args = 2, value_names = ["A", "B"])]
+    why: Vec<String>,
     /// Print the answer as one line of JSON
     #[arg(long)]
     json: bool,
@@ -29,9 +32,15 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let client = Client::new(&arguments.server)?;
     let screen = Screen::of_stdout(arguments.color);
-    let found = block_on(look_up(&client, &arguments.id))?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let shown = show(&mut out, &mut std::io::stderr().lock(), &arguments, screen, found.as_ref());
+    let mut talk = std::io::stderr().lock();
+    let shown = if let [a, b] = arguments.why.as_slice() {
+        let found = block_on(ask_why(&client, &arguments.id, a, b))?;
+        show_why(&mut out, &mut talk, &arguments, found.as_ref())
+    } else {
+        let found = block_on(look_up(&client, &arguments.id))?;
+        show(&mut out, &mut talk, &arguments, screen, found.as_ref())
+    };
     match shown {
         Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
         shown => shown,
@@ -42,6 +51,39 @@ async fn look_up(client: &Client, id: &str) -> anyhow::Result<Option<TraceAnswer
     client.find(&["api", "v1", "traces", id.trim()], &[]).await
 }
 
+async fn ask_why(client: &Client, id: &str, a: &str, b: &str) -> anyhow::Result<Option<WhyAnswer>> {
+    let query = [("a", a.trim().to_owned()), ("b", b.trim().to_owned())];
+    client.find(&["api", "v1", "traces", id.trim(), "why"], &query).await
+}
+
+fn show_why(
+    out: &mut dyn Write,
+    talk: &mut dyn Write,
+    arguments: &Arguments,
+    found: Option<&WhyAnswer>,
+) -> anyhow::Result<ExitCode> {
+    let Some(why) = found else {
+        let id = arguments.id.trim();
+        writeln!(
+            talk,
+            "{} does not lead to both records: look at `throughline trace {}`",
+            safe(id),
+            safe(id)
+        )?;
+        return Ok(ExitCode::from(NOT_FOUND));
+    };
+    if arguments.json {
+        render::json_line(out, why)?;
+    } else {
+        writeln!(out, "{}", if why.same { "one request:" } else { "not one request:" })?;
+        for reason in &why.reasons {
+            writeln!(out, "  {}", safe(reason))?;
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn show(
     out: &mut dyn Write,
     talk: &mut dyn Write,
@@ -49,7 +91,7 @@ fn show(
     screen: Screen,
     found: Option<&TraceAnswer>,
 ) -> anyhow::Result<ExitCode> {
-    let Some(answer) = found.filter(|answer| !answer.requests.is_empty()) else {
+    let Some(answer) = found else {
         writeln!(
             talk,
             "no request carries {} as correlation id, request id or trace id",
@@ -60,7 +102,7 @@ fn show(
     if arguments.json {
         render::json_line(out, answer)?;
     } else {
-        render::waterfall(out, answer, screen)?;
+        render::trace(out, answer, screen)?;
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
@@ -69,12 +111,11 @@ fn show(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::answer::RequestAnswer;
     use crate::cli::client::tests::answering;
 
     fn arguments(json: bool) -> Arguments {
         let server = Server { url: String::new(), token: None };
-        Arguments { id: "some\u{1b}id".to_owned(), json, color: Colour::Never, server }
+        Arguments { id: "some\u{1b}id".to_owned(), why: Vec::new(), json, color: Colour::Never, server }
     }
 
     fn shown(json: bool, found: Option<&TraceAnswer>) -> (ExitCode, String, String) {
@@ -85,7 +126,7 @@ mod tests {
     }
 
     fn answer() -> TraceAnswer {
-        TraceAnswer { asked: "id".to_owned(), requests: vec![RequestAnswer::default()], truncated: None }
+        TraceAnswer { asked: "id".to_owned(), ..TraceAnswer::default() }
     }
 
     #[test]
@@ -95,8 +136,6 @@ mod tests {
             assert_eq!((code, out.as_str()), (ExitCode::from(1), ""));
             assert_eq!(talk, "no request carries some\\x1bid as correlation id, request id or trace id\n");
         }
-        let empty = TraceAnswer { requests: Vec::new(), ..answer() };
-        assert_eq!(shown(false, Some(&empty)).0, ExitCode::from(1));
     }
 
     #[test]
@@ -110,7 +149,7 @@ mod tests {
     #[tokio::test]
     async fn the_id_is_looked_up_as_typed_but_for_blanks() {
         let echo = |axum::extract::Path(id): axum::extract::Path<String>| async move {
-            axum::Json(TraceAnswer { asked: id, requests: Vec::new(), truncated: None })
+            axum::Json(TraceAnswer { asked: id, ..TraceAnswer::default() })
         };
         let client =
             answering(axum::Router::new().route("/api/v1/traces/{id}", axum::routing::get(echo))).await;

@@ -2,15 +2,16 @@
 //!
 //! Log content comes from the internet: nothing of it reaches the terminal but through [`mod@safe`].
 
+mod request;
 mod safe;
 mod screen;
 mod table;
 mod waterfall;
 
+pub(crate) use request::trace;
 pub(crate) use safe::safe;
 pub(crate) use screen::{Colour, Screen};
 pub(crate) use table::Table;
-pub(crate) use waterfall::waterfall;
 
 use std::io::{self, Write};
 

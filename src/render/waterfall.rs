@@ -1,8 +1,7 @@
-//! The waterfall of one request: a line a hop, indented by depth, with a bar for when and how long.
+//! The waterfall of one request: a line a hop, indented by depth, with a bar for when and how long. A hop whose place is
+//! only likely is marked `~`, one whose place is ambiguous `?`.
 //!
 //! ```text
-//! GET shop.example/cart  503 in 12.3ms, 2026-11-21T12:00:00.123456789Z
-//!   correlation_id 0192f0c4-8a4e-7cc3-98c4-dc0c0c07398f (4 records)
 //! HOP                 PLACE   REQUEST     STATUS FLAGS START    TIMELINE              DURATION VERDICT
 //! edge                FRA     GET /cart   503          0        ▕████████████████████▏ 12.3ms  allow
 //!     gateway inbound gw-1    GET /cart   503    UF    +2.10ms  ▕    ██████████████  ▏ 9.10ms
@@ -14,7 +13,7 @@ use super::safe::{cut, fit, safe, width};
 use super::screen::{Paint, Screen, status_paint};
 use super::table::{hop_text, status_text, verdict_text};
 use super::{duration_text, offset_text};
-use crate::api::answer::{HopAnswer, RequestAnswer, TraceAnswer};
+use crate::api::answer::SpanAnswer;
 
 /// Columns of one step of depth, and the deepest that is still indented.
 const INDENT: usize = 2;
@@ -33,53 +32,6 @@ const BAR_MOST: usize = 48;
 /// Fewest columns of the request that the timeline must leave.
 const REQUEST_LEAST: usize = 16;
 
-/// Writes every request of an answer, the asked one first.
-pub(crate) fn waterfall(out: &mut dyn Write, answer: &TraceAnswer, screen: Screen) -> io::Result<()> {
-    for (at, request) in answer.requests.iter().enumerate() {
-        if at > 0 {
-            writeln!(out)?;
-        }
-        heading(out, request, screen)?;
-        hops(out, &request.hops, screen)?;
-    }
-    if let Some(bound) = &answer.truncated {
-        line(out, screen, Paint::Notice, &format!("cut short: {bound}"))?;
-    }
-    Ok(())
-}
-
-fn line(out: &mut dyn Write, screen: Screen, paint: Paint, text: &str) -> io::Result<()> {
-    let text = safe(text);
-    writeln!(out, "{}", screen.paint(paint, &cut(&text, screen.columns)))
-}
-
-/// What was asked, what came of it, and the ids.
-fn heading(out: &mut dyn Write, request: &RequestAnswer, screen: Screen) -> io::Result<()> {
-    let duration = request.duration_ns.map(|ns| format!(" in {}", duration_text(ns))).unwrap_or_default();
-    let outcome = match request.status {
-        0 => format!("no response{duration}"),
-        status => format!("{status}{duration}"),
-    };
-    let asked = format!("{} {}{}", request.method, request.host, request.path);
-    line(out, screen, Paint::Bold, &format!("{}  {outcome}, {}", asked.trim(), request.start))?;
-    if request.related {
-        line(
-            out,
-            screen,
-            Paint::Notice,
-            "  related: shares only another id with the request that was asked for",
-        )?;
-    }
-    for id in &request.ids {
-        let records = if id.records == 1 { "record" } else { "records" };
-        line(out, screen, Paint::Dim, &format!("  {} {} ({} {records})", id.kind, id.id, id.records))?;
-    }
-    for id in &request.shared_ids {
-        line(out, screen, Paint::Notice, &format!("  {} {} is on another request, too", id.kind, id.id))?;
-    }
-    Ok(())
-}
-
 /// One hop as texts, safe for the terminal.
 struct Row {
     hop: String,
@@ -93,19 +45,30 @@ struct Row {
 }
 
 impl Row {
-    fn new(hop: &HopAnswer) -> Self {
+    fn new(hop: &SpanAnswer) -> Self {
         let indent = " ".repeat(hop.depth.min(DEEPEST) as usize * INDENT);
         let safe = |text: &str| safe(text).into_owned();
+        let verdict = hop.verdict.as_ref();
+        let verdict = verdict.map(|it| verdict_text(&it.outcome, &it.reason, &it.rule)).unwrap_or_default();
         Self {
-            hop: format!("{indent}{}", safe(&hop_text(&hop.hop, &hop.direction))),
+            hop: format!("{indent}{}{}", mark(hop), safe(&hop_text(&hop.hop, &hop.direction))),
             place: safe(&hop.place),
-            request: safe(format!("{} {}", hop.method, hop.path).trim()),
-            status: u64::from(hop.status),
+            request: safe(format!("{} {}", hop.http.method, hop.http.path).trim()),
+            status: u64::from(hop.http.status),
             flags: safe(&hop.flags),
             start: offset_text(hop.offset_ns),
             duration: hop.duration_ns.map(duration_text).unwrap_or_default(),
-            verdict: safe(&verdict_text(&hop.verdict, &hop.verdict_reason, &hop.verdict_rule)),
+            verdict: safe(&verdict),
         }
+    }
+}
+
+/// How sure the place of a hop is; nothing where it is certain.
+fn mark(hop: &SpanAnswer) -> &'static str {
+    match hop.link.as_ref().map(|link| link.confidence.as_str()) {
+        Some("likely") => "~",
+        Some("ambiguous") => "?",
+        _ => "",
     }
 }
 
@@ -177,7 +140,8 @@ impl Layout {
     }
 }
 
-fn hops(out: &mut dyn Write, hops: &[HopAnswer], screen: Screen) -> io::Result<()> {
+/// Writes the hops of one request.
+pub(super) fn waterfall(out: &mut dyn Write, hops: &[SpanAnswer], screen: Screen) -> io::Result<()> {
     let rows: Vec<Row> = hops.iter().map(Row::new).collect();
     let layout = Layout::new(&rows, screen.columns);
     let span = Span::of(hops);
@@ -241,15 +205,15 @@ struct Span {
 }
 
 impl Span {
-    fn of(hops: &[HopAnswer]) -> Self {
-        let end = |hop: &HopAnswer| i128::from(hop.offset_ns) + i128::from(hop.duration_ns.unwrap_or(0));
+    fn of(hops: &[SpanAnswer]) -> Self {
+        let end = |hop: &SpanAnswer| i128::from(hop.offset_ns) + i128::from(hop.duration_ns.unwrap_or(0));
         let start_ns = hops.iter().map(|hop| i128::from(hop.offset_ns)).min().unwrap_or(0);
         let end_ns = hops.iter().map(end).max().unwrap_or(0);
         Self { start_ns, length_ns: (end_ns - start_ns).max(1) }
     }
 
     /// A bar of exactly `columns`: never empty, so that a hop of no length has its place, too.
-    fn bar(&self, hop: &HopAnswer, columns: usize) -> String {
+    fn bar(&self, hop: &SpanAnswer, columns: usize) -> String {
         let Some(inner) = columns.checked_sub(2).filter(|&inner| inner > 0) else {
             return String::new();
         };
@@ -268,7 +232,7 @@ impl Span {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::answer::IdAnswer;
+    use crate::api::answer::{HttpAnswer, LinkAnswer, VerdictAnswer};
 
     fn hop(
         depth: u32,
@@ -277,61 +241,56 @@ mod tests {
         place: &str,
         offset_ns: i64,
         duration_ns: u64,
-    ) -> HopAnswer {
-        HopAnswer {
+    ) -> SpanAnswer {
+        SpanAnswer {
             depth,
             offset_ns,
             hop: hop.to_owned(),
             direction: direction.to_owned(),
             place: place.to_owned(),
-            method: "GET".to_owned(),
-            path: "/api/cart/items".to_owned(),
-            status: 503,
+            http: HttpAnswer {
+                method: "GET".to_owned(),
+                path: "/api/cart/items".to_owned(),
+                status: 503,
+                ..HttpAnswer::default()
+            },
             duration_ns: Some(duration_ns),
             deliveries: 1,
-            ..HopAnswer::default()
+            ..SpanAnswer::default()
         }
     }
 
-    fn sample() -> TraceAnswer {
-        let edge = HopAnswer {
-            verdict: "allow".to_owned(),
-            verdict_rule: "default".to_owned(),
-            ..hop(0, "edge", "unknown", "FRA", 0, 48_000_000)
+    fn sample() -> Vec<SpanAnswer> {
+        let verdict = VerdictAnswer {
+            outcome: "allow".to_owned(),
+            rule: "default".to_owned(),
+            ..VerdictAnswer::default()
         };
-        let gateway = HopAnswer {
+        let link = |confidence: &str| {
+            Some(LinkAnswer {
+                evidence: vec!["correlation_id".to_owned()],
+                confidence: confidence.to_owned(),
+            })
+        };
+        let edge = SpanAnswer { verdict: Some(verdict), ..hop(0, "edge", "unknown", "FRA", 0, 48_000_000) };
+        let gateway = SpanAnswer {
             flags: "URX,UF".to_owned(),
-            ..hop(2, "gateway", "inbound", "istio-ingressgateway-7d9f", 9_000_000, 31_000_000)
+            link: link("certain"),
+            ..hop(1, "gateway", "inbound", "istio-ingressgateway-7d9f", 9_000_000, 31_000_000)
         };
-        let unsent = HopAnswer {
-            status: 0,
+        let mut unsent = SpanAnswer {
             flags: "DC".to_owned(),
             duration_ns: None,
-            path: "/\u{1b}]0;owned\u{7}\u{202e}".to_owned(),
-            ..hop(3, "sidecar", "inbound", "cart-6c9f", -2_000_000, 0)
+            link: link("likely"),
+            ..hop(2, "sidecar", "inbound", "cart-6c9f", -2_000_000, 0)
         };
-        let request = RequestAnswer {
-            ids: vec![IdAnswer {
-                kind: "correlation_id".to_owned(),
-                id: "0192f0c4-8a4e-7cc3-98c4-dc0c0c07398f".to_owned(),
-                records: 2,
-            }],
-            start: "2026-11-21T12:00:00.123456789Z".to_owned(),
-            duration_ns: Some(48_000_000),
-            method: "GET".to_owned(),
-            host: "shop.example".to_owned(),
-            path: "/api/cart/items".to_owned(),
-            status: 503,
-            related: false,
-            shared_ids: Vec::new(),
-            hops: vec![edge, gateway, unsent],
+        unsent.http.status = 0;
+        unsent.http.path = "/\u{1b}]0;owned\u{7}\u{202e}".to_owned();
+        let unsure = SpanAnswer {
+            link: link("ambiguous"),
+            ..hop(2, "sidecar", "inbound", "cart-9d11", 20_000_000, 4_000)
         };
-        let related = RequestAnswer { related: true, hops: request.hops[..1].to_vec(), ..request.clone() };
-        TraceAnswer {
-            asked: "x".to_owned(),
-            requests: vec![request, related],
-            truncated: Some("rows".to_owned()),
-        }
+        vec![edge, gateway, unsent, unsure]
     }
 
     fn shown(columns: usize, coloured: bool) -> String {

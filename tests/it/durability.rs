@@ -28,8 +28,8 @@ fn kill_after_kill_loses_and_doubles_nothing() {
     service.wait_stored(acknowledged);
     for n in [1, acknowledged / 2, acknowledged] {
         let answer = service.json(&format!("/api/v1/traces/{n:032x}"));
-        assert_eq!(answer["requests"][0]["hops"].as_array().unwrap().len(), 1, "{answer}");
-        assert_eq!(answer["requests"][0]["hops"][0]["deliveries"], 1, "{answer}");
+        assert_eq!(answer["spans"].as_array().unwrap().len(), 1, "{answer}");
+        assert_eq!(answer["spans"][0]["deliveries"], 1, "{answer}");
     }
 }
 

@@ -39,24 +39,46 @@ fn any_id_finds_the_whole_request() {
     one_request(&service);
     for id in [CORRELATION, TRACE, GATEWAY_REQUEST, SIDECAR_REQUEST, &CORRELATION.to_uppercase()] {
         let answer = service.json(&format!("/api/v1/traces/{id}"));
-        let requests = answer["requests"].as_array().unwrap();
-        assert_eq!(requests.len(), 1, "{id}: {answer}");
-        let hops: Vec<&str> =
-            requests[0]["hops"].as_array().unwrap().iter().map(|hop| hop["hop"].as_str().unwrap()).collect();
+        assert_eq!(answer["others"], Value::Null, "{id}: {answer}");
+        let spans = answer["spans"].as_array().unwrap();
+        let hops: Vec<&str> = spans.iter().map(|span| span["hop"].as_str().unwrap()).collect();
         assert_eq!(hops.len(), 3, "{id}: {hops:?}");
         assert_eq!(hops[0], "edge", "{id}: {hops:?}");
-        assert_eq!(requests[0]["status"], 503);
+        assert_eq!(answer["status"], 503);
+        for pair in spans.windows(2) {
+            assert_eq!(pair[1]["parent_span_id"], pair[0]["span_id"], "{id}: {answer}");
+        }
     }
     let found = service.cli(&["trace", CORRELATION]);
     assert_eq!(found.status.code(), Some(0));
     let shown = String::from_utf8(found.stdout).unwrap();
-    for part in ["edge", "FRA", "503", "UF,URX", "/cart"] {
+    for part in ["edge", "FRA", "503", "UF,URX", "/cart", "tied by gateway"] {
         assert!(shown.contains(part), "{part} is missing:\n{shown}");
     }
     assert!(!shown.contains('\u{1b}'), "no colours into a pipe");
     let json = service.cli(&["trace", SIDECAR_REQUEST, "--json"]);
     let answer: Value = serde_json::from_slice(&json.stdout).unwrap();
-    assert_eq!(answer["requests"][0]["hops"].as_array().unwrap().len(), 3);
+    assert_eq!(answer["spans"].as_array().unwrap().len(), 3);
+    for member in [
+        "summary",
+        "correlation_id",
+        "trace_id",
+        "ids",
+        "complete",
+        "spans",
+        "gaps",
+        "skew",
+        "split",
+        "related",
+    ] {
+        assert!(!answer[member].is_null(), "{member} is missing: {answer}");
+    }
+    let keys: Vec<&str> =
+        answer["spans"].as_array().unwrap().iter().map(|span| span["event_key"].as_str().unwrap()).collect();
+    let why = service.cli(&["trace", CORRELATION, "--why", keys[0], SIDECAR_REQUEST]);
+    let said = String::from_utf8(why.stdout).unwrap();
+    assert!(said.starts_with("one request:") && said.contains("correlation_id"), "{said}");
+    assert_eq!(service.cli(&["trace", CORRELATION, "--why", keys[0], "nowhere"]).status.code(), Some(1));
 }
 
 #[test]
@@ -69,8 +91,8 @@ fn a_redelivery_is_one_hop_that_came_twice() {
     service.accept("/v1/fastly", line);
     service.wait_stored(2);
     let answer = service.json(&format!("/api/v1/traces/{CORRELATION}"));
-    let hops = answer["requests"][0]["hops"].as_array().unwrap();
-    assert_eq!((hops.len(), &hops[0]["deliveries"]), (1, &2.into()), "{answer}");
+    let spans = answer["spans"].as_array().unwrap();
+    assert_eq!((spans.len(), &spans[0]["deliveries"]), (1, &2.into()), "{answer}");
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Tests of [`super`]: every field has its place in the answer, and the schema says what is written.
 
-use event::{Direction, Hop, Precision};
+use ::event::{Direction, Hop, HopEvent, Notes, Precision};
+use correlation::IdKind;
+use serde_json::Value;
+use utoipa::PartialSchema as _;
 
 use super::*;
 
@@ -105,8 +108,8 @@ fn the_schema_has_every_member_with_the_type_that_is_written() {
 fn an_answer_comes_back_as_it_was() {
     let other = HopEvent { event_key: 1, trace_id: full().trace_id, ..HopEvent::default() };
     let requests = trace::requests(vec![full(), other], trace::Moment::FINAL);
-    let answer = TraceAnswer::new("0192f0c4-8a4e-7cc3-98c4-dc0c0c07398f", &requests, None);
-    assert_eq!(answer.requests.iter().map(|request| request.related).collect::<Vec<_>>(), [false, true]);
+    let answer = TraceAnswer::new("0192f0c4-8a4e-7cc3-98c4-dc0c0c07398f", &requests, &[], None).unwrap();
+    assert_eq!(answer.requests().map(|request| request.only_related).collect::<Vec<_>>(), [false, true]);
     let text = serde_json::to_string(&answer).unwrap();
     assert_eq!(serde_json::from_str::<TraceAnswer>(&text).unwrap(), answer);
 }
@@ -115,7 +118,7 @@ fn an_answer_comes_back_as_it_was() {
 fn asked_by_trace_id_no_request_is_only_related() {
     let other = HopEvent { event_key: 1, trace_id: full().trace_id, ..HopEvent::default() };
     let requests = trace::requests(vec![full(), other], trace::Moment::FINAL);
-    let answer = TraceAnswer::new("4bf92f3577b34da6a3ce929d0e0e4736", &requests, None);
-    assert!(answer.requests.iter().all(|request| !request.related));
-    assert_eq!(answer.requests.len(), 2);
+    let answer = TraceAnswer::new("4bf92f3577b34da6a3ce929d0e0e4736", &requests, &[], None).unwrap();
+    assert!(answer.requests().all(|request| !request.only_related));
+    assert_eq!(answer.requests().count(), 2);
 }

@@ -1,0 +1,85 @@
+//! What the query API answers: the wire form of traces and events, written by the service and read by the CLI.
+//!
+//! Redaction happened before anything was stored. Absent fields are left out. Ids are text: UUIDs for correlation and
+//! per-request ids (or the opaque text that they were logged as), 32 hex digits for trace ids, 16 for spans and event
+//! keys. Times are RFC 3339 with nanoseconds, durations nanoseconds.
+
+mod event;
+mod request;
+mod span;
+
+use correlation::Id;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+pub(crate) use event::{EventAnswer, time_text};
+pub(crate) use request::{GapAnswer, RequestAnswer};
+pub(crate) use span::SpanAnswer;
+#[cfg(test)]
+pub(crate) use span::{HttpAnswer, LinkAnswer, VerdictAnswer};
+
+/// The requests that one id leads to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct TraceAnswer {
+    /// The id as it was asked for.
+    pub(crate) asked: String,
+    /// The request that carries the id: of several the first by start.
+    #[serde(flatten)]
+    pub(crate) request: RequestAnswer,
+    /// Other requests that carry it, then those that only share another id with one that does: never merged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) others: Vec<RequestAnswer>,
+    /// The bound that cut the answer short, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) truncated: Option<String>,
+}
+
+impl TraceAnswer {
+    /// The answer for an asked id; `None` where there is no request. `learnt` are the bounds that other requests gave
+    /// for clocks.
+    pub(crate) fn new(
+        asked: &str,
+        requests: &[trace::Request],
+        learnt: &[trace::skew::Skew],
+        truncated: Option<String>,
+    ) -> Option<Self> {
+        let values = Id::candidates(asked);
+        let mut answers: Vec<RequestAnswer> = requests
+            .iter()
+            .map(|request| RequestAnswer {
+                only_related: !request.carries(&values),
+                ..RequestAnswer::new(request, learnt)
+            })
+            .collect();
+        answers.sort_by_key(|answer| answer.only_related);
+        let mut answers = answers.into_iter();
+        let request = answers.next()?;
+        Some(Self { asked: asked.to_owned(), request, others: answers.collect(), truncated })
+    }
+
+    /// Every request of the answer, the asked one first.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = &RequestAnswer> {
+        std::iter::once(&self.request).chain(&self.others)
+    }
+}
+
+/// Why two records are, or are not, one request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct WhyAnswer {
+    /// Whether both are of one request.
+    pub(crate) same: bool,
+    /// The links from one to the other, or all that keeps them apart, a sentence each.
+    pub(crate) reasons: Vec<String>,
+}
+
+/// A page of events.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct EventsAnswer {
+    /// The events, in the order that was asked for.
+    pub(crate) events: Vec<EventAnswer>,
+    /// Pass as `after` for the next page; null when there is none.
+    pub(crate) next: Option<String>,
+}
+
+#[cfg(test)]
+mod tests;
