@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use super::safe::{cut, safe};
+use super::safe::safe;
 use super::screen::{Paint, Screen};
 use super::waterfall::waterfall;
 use super::{duration_text, offset_text};
@@ -57,9 +57,9 @@ pub(crate) fn one(out: &mut dyn Write, request: &RequestAnswer, screen: Screen) 
     related(out, request, screen)
 }
 
+/// A line that is never cut: ids are there to be copied.
 fn line(out: &mut dyn Write, screen: Screen, paint: Paint, text: &str) -> io::Result<()> {
-    let text = safe(text);
-    writeln!(out, "{}", screen.paint(paint, &cut(&text, screen.columns)))
+    writeln!(out, "{}", screen.paint(paint, &safe(text)))
 }
 
 /// Every id, with the record that ties it to the ids before it.

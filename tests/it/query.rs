@@ -52,7 +52,7 @@ fn any_id_finds_the_whole_request() {
     let found = service.cli(&["trace", CORRELATION]);
     assert_eq!(found.status.code(), Some(0));
     let shown = String::from_utf8(found.stdout).unwrap();
-    for part in ["edge", "FRA", "503", "UF,URX", "/cart", "tied by gateway"] {
+    for part in ["edge", "FRA", "503", "UF,URX", "/cart", "tied by unknown outbound"] {
         assert!(shown.contains(part), "{part} is missing:\n{shown}");
     }
     assert!(!shown.contains('\u{1b}'), "no colours into a pipe");
