@@ -53,6 +53,12 @@ impl Line {
 
 fn quote(value: &str, out: &mut String) {
     out.push('"');
+    // Nearly every value is plain; character by character took a fifth of a debug build's time.
+    if value.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.push_str(value);
+        out.push('"');
+        return;
+    }
     for char in value.chars() {
         match char {
             '"' | '\\' => out.extend(['\\', char]),

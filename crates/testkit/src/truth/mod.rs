@@ -24,6 +24,8 @@ mod pools;
 mod proxy;
 mod read;
 mod score;
+#[cfg(test)]
+mod score_tests;
 mod senders;
 mod sidecar;
 mod table;
