@@ -158,7 +158,8 @@ impl Service {
     /// JSON of a GET that must succeed.
     pub(crate) fn json(&self, path: &str) -> Value {
         let (status, body) = self.get(path);
-        assert_eq!(status, 200, "GET {path}: {body}\n{}", self.log.lock().unwrap());
+        // The log is shown when the service is dropped; to lock it here would poison it for that.
+        assert_eq!(status, 200, "GET {path}: {body}");
         serde_json::from_str(&body).expect("JSON")
     }
 
@@ -253,7 +254,8 @@ impl Drop for Service {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
-            eprintln!("--- the service's log ---\n{}", self.log.lock().unwrap());
+            let log = self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            eprintln!("--- the service's log ---\n{log}");
         }
     }
 }

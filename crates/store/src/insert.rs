@@ -38,10 +38,11 @@ impl Store {
     ) -> Result<Inserted, InsertError> {
         let name = format!("{:032x}", u128::from_be_bytes(segment));
         let mut refused = rejects_block();
+        // Ids before events: whoever sees an event, in a count or a search, also finds it by its ids.
+        self.insert_block("ids", &batch.ids, format!("{name}-ids")).await?;
         self.insert_bisecting("events", &batch.events, &name, &mut refused).await?;
         let rollup = batch.rollup.block();
         tokio::try_join!(
-            self.insert_block("ids", &batch.ids, format!("{name}-ids")),
             self.insert_block("rejects", &batch.rejects, format!("{name}-rejects")),
             self.insert_block("rejects", &refused, format!("{name}-refused")),
             self.insert_block("rollup_minute", &rollup, format!("{name}-rollup_minute")),
