@@ -46,7 +46,7 @@ pub fn summary(request: &Request) -> String {
         Sentence::new(tunnel(request, &way))
     } else if is_connection(event) {
         Sentence::new(connection(request, &way))
-    } else if has_failed(event) {
+    } else if has_failed(event) || has_failed(&request.spans[way.end()].event) {
         failed(request, &way)
     } else {
         succeeded(request, &way)
@@ -121,7 +121,8 @@ fn succeeded(request: &Request, way: &Way) -> Sentence {
     };
     if let Some(ns) = in_workload(&request.spans[way.end()]).filter(|&ns| ns > 0) {
         let workload = names::workload(request, way.end()).unwrap_or_else(|| "the workload".to_owned());
-        text.push_str(&format!("; {} of it in {workload}", lasted(ns)));
+        let called = if request.children(way.end()).next().is_some() { " and its calls" } else { "" };
+        text.push_str(&format!("; {} of it in {workload}{called}", lasted(ns)));
     }
     let mut sentence = Sentence::new(text);
     if let Some(clause) = failed_tries(request, way) {
@@ -335,22 +336,28 @@ fn connected(request: &Request) -> String {
 /// ` (32 bytes up, 31 down)`
 fn moved(event: &HopEvent<'_>) -> String {
     match (event.request_bytes, event.response_bytes) {
-        (Some(up), Some(down)) if up + down > 0 => format!(" ({up} bytes up, {down} down)"),
+        (Some(up), Some(down)) if up > 0 || down > 0 => format!(" ({up} bytes up, {down} down)"),
         _ => String::new(),
     }
 }
 
 /// Names what should be there and is not.
 fn gaps(sentence: &mut Sentence, request: &Request, way: &Way) {
-    let told = |gap: &&Gap| gap.reason != GapReason::Settling && gap.reason != GapReason::SampledOut;
-    for gap in request.gaps.iter().filter(told).take(GAPS_TOLD) {
+    let is_told = |gap: &&Gap| gap.reason != GapReason::Settling && gap.reason != GapReason::SampledOut;
+    let mut told: Vec<(String, &str)> = Vec::new();
+    for gap in request.gaps.iter().filter(is_told) {
         let why =
             if gap.reason == GapReason::LossySender { " (its sender gives no acknowledgement)" } else { "" };
-        sentence.add(format!("no record of {} was seen{why}", names::gap(gap)));
+        let one = (names::gap(gap), why);
+        if !told.contains(&one) {
+            told.push(one);
+        }
     }
-    let count = request.gaps.iter().filter(told).count();
-    if count > GAPS_TOLD {
-        sentence.add(format!("{} more hops were not seen", count - GAPS_TOLD));
+    for (name, why) in told.iter().take(GAPS_TOLD) {
+        sentence.add(format!("no record of {name} was seen{why}"));
+    }
+    if told.len() > GAPS_TOLD {
+        sentence.add(format!("{} more hops were not seen", told.len() - GAPS_TOLD));
     }
     if request.gaps.iter().any(|gap| gap.reason == GapReason::SampledOut) {
         sentence.add("the records of some hops are samples".to_owned());
@@ -369,3 +376,7 @@ fn gaps(sentence: &mut Sentence, request: &Request, way: &Way) {
         sentence.add("no record of the workload was seen".to_owned());
     }
 }
+
+#[cfg(test)]
+#[path = "sentence/tests.rs"]
+mod tests;

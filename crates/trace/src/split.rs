@@ -59,7 +59,7 @@ pub fn split(request: &Request) -> Vec<Part> {
     let mut shares = Shares { request, parts: Vec::new() };
     shares.spend(0, duration_ns, 0);
     let mut parts = shares.parts;
-    parts.sort_unstable();
+    parts.sort_unstable_by_key(|part| part.places.order());
     parts
 }
 
@@ -99,20 +99,20 @@ impl Shares<'_> {
         for &(callee_at, callee) in &callees {
             let duration = callee.event.duration_ns.unwrap_or(0);
             let share = duration.min(left);
-            excess += duration - share;
+            excess = sum([excess, duration - share]);
             left -= share;
             self.spend(callee_at, share, deep + 1);
         }
-        let callee_step: u64 = callees.iter().map(|(_, callee)| step_ns(&callee.event)).sum();
+        let callee_step = sum(callees.iter().map(|(_, callee)| step_ns(&callee.event)));
         let to = way_to(place, &callees[0].1.event);
         match ways {
             Some(ways) => {
-                let way_ns = ways.iter().map(|way| way.ns).sum::<u64>().min(left);
-                let error_ns = ways.iter().map(|way| way.error_ns).sum::<u64>() + excess;
+                let way_ns = sum(ways.iter().map(|way| way.ns)).min(left);
+                let error_ns = sum(ways.iter().map(|way| way.error_ns).chain([excess]));
                 self.add(to, way_ns, error_ns);
-                self.add(place, left - way_ns, step + error_ns);
+                self.add(place, left - way_ns, sum([step, error_ns]));
             }
-            None => self.add(place | to, left, step + callee_step + excess),
+            None => self.add(place | to, left, sum([step, callee_step, excess])),
         }
     }
 
@@ -125,7 +125,7 @@ impl Shares<'_> {
             Some(wait) => {
                 let wait_ns = wait.ns.min(budget_ns);
                 self.add(beyond, wait_ns, wait.error_ns);
-                self.add(place, budget_ns - wait_ns, step + wait.error_ns);
+                self.add(place, budget_ns - wait_ns, sum([step, wait.error_ns]));
             }
             None => self.add(place | beyond, budget_ns, step),
         }
@@ -149,13 +149,13 @@ impl Shares<'_> {
         for (at, covered_ns) in critical(callees) {
             let share = covered_ns.min(left);
             left -= share;
-            error_ns += step_ns(&self.request.spans[at].event) + (covered_ns - share);
+            error_ns = sum([error_ns, step_ns(&self.request.spans[at].event), covered_ns - share]);
             self.spend(at, share, deep + 1);
         }
         match wait {
             Some(_) => {
                 self.add(Places::WORKLOAD, left, error_ns);
-                self.add(Places::MESH, budget_ns - wait_ns, step + wait_error);
+                self.add(Places::MESH, budget_ns - wait_ns, sum([step, wait_error]));
             }
             None => self.add(Places::MESH | Places::WORKLOAD, left, error_ns),
         }
@@ -170,6 +170,11 @@ impl Shares<'_> {
             None => self.parts.push(Part { places, duration_ns, error_ns }),
         }
     }
+}
+
+/// Records may claim durations of centuries: errors stop at the largest number.
+fn sum(ns: impl IntoIterator<Item = u64>) -> u64 {
+    ns.into_iter().fold(0, u64::saturating_add)
 }
 
 /// The place of a hop's own time.

@@ -83,11 +83,18 @@ fn failed_child(request: &Request, parent: usize) -> Option<usize> {
 /// The child that gave the answer: of several tries the last that did not fail.
 fn answering_child(request: &Request, parent: usize) -> Option<usize> {
     let status = request.spans[parent].event.status;
-    let answered = |child: &Span| {
-        !has_failed(&child.event)
-            && (child.event.status == status || child.event.status == 0 || status == 0 || status == 304)
+    let same = |child: &Span| {
+        child.event.status == status || child.event.status == 0 || status == 0 || status == 304
     };
-    request.children(parent).filter(|(_, child)| answered(child)).map(|(at, _)| at).last()
+    let last = |failed: bool| {
+        let children = request.children(parent);
+        children
+            .filter(|(_, child)| has_failed(&child.event) == failed && same(child))
+            .map(|(at, _)| at)
+            .last()
+    };
+    // A failure that does not show in the status (gRPC, an answer that broke off) is not seen by the hop above.
+    last(false).or_else(|| last(true))
 }
 
 /// The tries that a span made, each by the span of its last record below: empty where it made one.

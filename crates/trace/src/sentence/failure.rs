@@ -66,7 +66,7 @@ pub(crate) fn told(request: &Request, at: usize, outcome: Outcome, tries: usize)
             format!("was broken off: {to} {} ({hop}){flags}", broke(event))
         }
         Outcome::ResetBefore => {
-            format!("{answered} by {hop}: {to} {} before it answered{flags}", broke(event))
+            format!("{answered} by {hop}: {to} {} before it answered{tried}{flags}", broke(event))
         }
         Outcome::ResetAfter => {
             let middle =

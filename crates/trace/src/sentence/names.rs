@@ -118,6 +118,9 @@ pub(crate) fn asked(request: &Request) -> String {
 pub(crate) fn gap(gap: &Gap) -> String {
     let named = name(&gap.name);
     match gap.hop {
+        Hop::Sidecar if named.is_empty() && gap.direction == Direction::Outbound => {
+            "the caller's sidecar".to_owned()
+        }
         Hop::Sidecar if named.is_empty() => "the workload's sidecar".to_owned(),
         Hop::Sidecar => format!("{} sidecar", possessive(&named)),
         Hop::Service if named.is_empty() => "the workload".to_owned(),

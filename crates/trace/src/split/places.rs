@@ -29,6 +29,11 @@ impl Places {
         (Self::WORKLOAD, "workload"),
     ];
 
+    /// What places are sorted by: the first one on the way, then the fewer.
+    pub(super) fn order(self) -> (u32, u8) {
+        (self.0.trailing_zeros(), self.0)
+    }
+
     /// The names of the places, in the order of travel.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES.into_iter().filter(move |(place, _)| self.0 & place.0 != 0).map(|(_, name)| name)

@@ -51,7 +51,8 @@ pub(super) fn waited(event: &HopEvent<'_>) -> Option<Step> {
     // What came after the first byte is not told: it may have been the upstream or the client that was slow. Where
     // that is most of the time (a stream, a tunnel), nothing is told.
     let rest = duration.saturating_sub(first.ns);
-    (rest <= first.ns.max(4 * step)).then_some(Step { ns: first.ns, error_ns: first.error_ns + rest })
+    (rest <= first.ns.max(4 * step))
+        .then_some(Step { ns: first.ns, error_ns: first.error_ns.saturating_add(rest) })
 }
 
 /// How long a hop waited for the first byte of its upstream.
@@ -76,21 +77,26 @@ pub(super) fn between(caller: &HopEvent<'_>, callee: &HopEvent<'_>, callees: usi
         return Some(rest_of(wait, duration, 2 * step_ns(caller) + callee_step));
     }
     if caller.upstream_rx_first_ns.is_none() && caller.upstream_service_ns.is_none() {
-        return waited(caller).map(|wait| rest_of(wait.ns, duration, wait.error_ns + callee_step));
+        return waited(caller)
+            .map(|wait| rest_of(wait.ns, duration, wait.error_ns.saturating_add(callee_step)));
     }
     let first = to_first_byte(caller)?;
     match callee.first_byte_ns {
-        Some(sent) => Some(rest_of(first.ns, sent, first.error_ns + callee_step)),
+        Some(sent) => Some(rest_of(first.ns, sent, first.error_ns.saturating_add(callee_step))),
         // The callee's whole duration stands in for its first byte: too long by the time it sent the rest, which is
         // at most what the caller took after its own first byte.
         None => {
             let after = caller.duration_ns.unwrap_or(first.ns).saturating_sub(first.ns);
-            Some(rest_of(first.ns, duration, first.error_ns + callee_step + after))
+            Some(rest_of(
+                first.ns,
+                duration,
+                first.error_ns.saturating_add(callee_step).saturating_add(after),
+            ))
         }
     }
 }
 
 /// A difference; below zero it is zero, and the error says by how much.
 fn rest_of(whole: u64, part: u64, error_ns: u64) -> Step {
-    Step { ns: whole.saturating_sub(part), error_ns: error_ns + part.saturating_sub(whole) }
+    Step { ns: whole.saturating_sub(part), error_ns: error_ns.saturating_add(part.saturating_sub(whole)) }
 }
