@@ -17,6 +17,8 @@ mod names;
 mod outcome;
 mod text;
 
+pub use cause::{Failed, failed_at};
+
 use event::{Hop, HopEvent};
 
 use self::cause::{Way, failed_calls, tries, way_from};

@@ -25,6 +25,27 @@ impl Way {
     }
 }
 
+/// Where a request failed: the record nearest to the cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failed {
+    /// Index of the span whose record tells it best.
+    pub span: usize,
+    /// What happened there, in one word: `denied`, `timed_out`, `no_route` and so on; `answered` where a workload
+    /// answered with an error.
+    pub what: &'static str,
+}
+
+/// Where and how a request failed; `None` for one that did not, or that has not ended.
+pub fn failed_at(request: &Request) -> Option<Failed> {
+    let entry = &request.spans.first()?.event;
+    if entry.intermediate || is_tunnel(entry) {
+        return None;
+    }
+    let way = way_from(request, 0);
+    let has_failed = has_failed(entry) || has_failed(&request.spans[way.end()].event);
+    has_failed.then(|| Failed { span: way.end(), what: way.outcome.name() })
+}
+
 /// From `top` down to the hop that decided what `top` shows: the cause where it failed, else who answered.
 pub(crate) fn way_from(request: &Request, top: usize) -> Way {
     let mut spans = vec![top];

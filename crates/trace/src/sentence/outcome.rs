@@ -73,6 +73,35 @@ impl Outcome {
         }
     }
 
+    /// One word for it, for JSON and for counting.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Denied => "denied",
+            Self::RateLimited => "rate_limited",
+            Self::RateLimiterFailed => "rate_limiter_failed",
+            Self::TimedOut => "timed_out",
+            Self::Idle => "idle",
+            Self::TooLong => "too_long",
+            Self::NoRoute => "no_route",
+            Self::NoFilterChain => "no_filter_chain",
+            Self::NoCluster => "no_cluster",
+            Self::NoHealthyUpstream => "no_healthy_upstream",
+            Self::Overflow => "overflow",
+            Self::ConnectFailed => "connect_failed",
+            Self::ResetBefore => "reset_before_answer",
+            Self::ResetAfter => "reset_after_answer",
+            Self::Fault => "fault_injected",
+            Self::Direct => "direct_response",
+            Self::ClientLeft => "client_left",
+            Self::BadRequest => "bad_request",
+            Self::Cached => "cached",
+            Self::Synthetic => "synthetic",
+            Self::EdgeError => "edge_error",
+            Self::Passed => "answered",
+        }
+    }
+
     /// Whether the hop made the answer itself and sent nothing on, if its record names no upstream either.
     pub(crate) fn is_local_reply(self) -> bool {
         matches!(

@@ -321,6 +321,14 @@ fn a_grpc_error_hides_under_200() {
 }
 
 #[test]
+fn a_failure_is_counted_where_it_was_caused() {
+    let events = vec![edge(3_020, 504), flagged(gateway(3_000, 504), "UT", "response_timeout")];
+    let found = requests(events, Moment::FINAL);
+    assert_eq!(failed_at(&found[0]), Some(Failed { span: 1, what: "timed_out" }));
+    assert_eq!(failed_at(&requests(vec![edge(48, 200)], Moment::FINAL)[0]), None);
+}
+
+#[test]
 fn what_is_still_running_is_not_told_as_ended() {
     let running = with(gateway(1_500, 200), |event| {
         event.correlation_id = 0;
