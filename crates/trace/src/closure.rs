@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::forming::EVENTS_PER_REQUEST;
 use crate::ids::EventIds;
 
 /// How far a closure goes.
@@ -29,7 +30,7 @@ impl Default for Bounds {
     /// A request crosses some ten hops; these leave room for retries and a fan-out of a hundred, and keep an answer
     /// within a few megabytes.
     fn default() -> Self {
-        Self { ids: 512, events: 5_000, events_per_id: 1_000, rounds: 8 }
+        Self { ids: 512, events: 5_000, events_per_id: EVENTS_PER_REQUEST, rounds: 8 }
     }
 }
 

@@ -5,6 +5,8 @@
 //! equally the link is ambiguous, and where nothing fits the record hangs under what is known to lie above, with the
 //! gap named elsewhere.
 
+use std::collections::BTreeMap;
+
 use event::HopEvent;
 
 use crate::fit::{self, Fit};
@@ -16,6 +18,33 @@ struct Pair {
     parent: usize,
     child: usize,
     fit: Fit,
+}
+
+/// All possible links, by child and by parent.
+struct Choices<'p> {
+    of_child: Vec<Vec<&'p Pair>>,
+    of_parent: Vec<Vec<&'p Pair>>,
+    /// Calls that went to an address.
+    calls_to: BTreeMap<&'p str, usize>,
+}
+
+impl<'p> Choices<'p> {
+    fn new(pairs: &'p [Pair], events: &'p [&'p HopEvent<'static>]) -> Self {
+        let mut choices = Self {
+            of_child: vec![Vec::new(); events.len()],
+            of_parent: vec![Vec::new(); events.len()],
+            calls_to: BTreeMap::new(),
+        };
+        for pair in pairs {
+            choices.of_child[pair.child].push(pair);
+            choices.of_parent[pair.parent].push(pair);
+        }
+        for call in events.iter().filter(|event| Role::of(event).calls() && !event.upstream_remote.is_empty())
+        {
+            *choices.calls_to.entry(&call.upstream_remote).or_default() += 1;
+        }
+        choices
+    }
 }
 
 /// Parents of the events of one request, which are in the order of travel. Exactly one has none.
@@ -30,8 +59,8 @@ struct Linking<'e> {
     events: &'e [&'e HopEvent<'static>],
     roles: Vec<Role>,
     pairs: Vec<Pair>,
-    /// Children that each call was given.
-    taken: Vec<usize>,
+    /// Children that each event was given.
+    children: Vec<Vec<usize>>,
     links: Vec<Option<Link>>,
     /// Score with which each child was given away.
     scores: Vec<Option<i32>>,
@@ -44,7 +73,7 @@ impl<'e> Linking<'e> {
             events,
             roles,
             pairs: Vec::new(),
-            taken: vec![0; events.len()],
+            children: vec![Vec::new(); events.len()],
             links: vec![None; events.len()],
             scores: vec![None; events.len()],
         };
@@ -160,15 +189,17 @@ impl<'e> Linking<'e> {
     fn assign(&mut self) {
         let pairs = std::mem::take(&mut self.pairs);
         for round in 0..2 {
-            for pair in &pairs {
-                let limited = self.is_limited(pair);
-                let room = match (limited, round) {
+            for pair in pairs.iter() {
+                if self.links[pair.child].is_some() {
+                    continue;
+                }
+                let room = match (self.roles[pair.parent].calls(), round) {
                     (false, _) => true,
-                    (true, 0) => self.taken[pair.parent] == 0,
+                    (true, 0) => self.children[pair.parent].is_empty(),
                     (true, _) => self.has_room_to_retry(pair),
                 };
-                if self.links[pair.child].is_none() && room && !self.lies_under(pair.parent, pair.child) {
-                    self.taken[pair.parent] += usize::from(limited);
+                if room && !self.lies_under(pair.parent, pair.child) {
+                    self.children[pair.parent].push(pair.child);
                     self.scores[pair.child] = Some(pair.fit.score);
                     self.links[pair.child] = Some(Link {
                         parent: pair.parent,
@@ -178,33 +209,25 @@ impl<'e> Linking<'e> {
                 }
             }
         }
+        let choices = Choices::new(&pairs, self.events);
         for child in 0..self.events.len() {
-            let confidence = self.confidence(child, &pairs);
+            let confidence = self.confidence(child, &choices);
             if let Some(link) = &mut self.links[child] {
                 link.confidence = confidence;
             }
         }
     }
 
-    /// Whether the parent of a pair is a call that leads to one place.
-    fn is_limited(&self, pair: &Pair) -> bool {
-        self.roles[pair.parent].calls()
-    }
-
     /// Whether a call that has a child may have had another: it says so, or one of them failed.
     fn has_room_to_retry(&self, pair: &Pair) -> bool {
         let attempts = usize::from(self.events[pair.parent].attempt);
+        let children = &self.children[pair.parent];
         if attempts > 0 {
-            return self.taken[pair.parent] < attempts;
+            return children.len() < attempts;
         }
-        let siblings = self
-            .links
-            .iter()
-            .enumerate()
-            .filter(|(_, link)| link.as_ref().is_some_and(|link| link.parent == pair.parent));
         let failed = |at: usize| fit::has_failed(self.events[at]);
         // Istio tries at most three times unless it is told otherwise, and does not say how often it did.
-        self.taken[pair.parent] < 3 && (failed(pair.child) || siblings.into_iter().any(|(at, _)| failed(at)))
+        children.len() < 3 && (failed(pair.child) || children.iter().any(|&at| failed(at)))
     }
 
     /// Whether `at` hangs under `above` already (or is it), so that `above` may not hang under `at`.
@@ -220,68 +243,51 @@ impl<'e> Linking<'e> {
         }
     }
 
-    fn confidence(&self, child: usize, pairs: &[Pair]) -> Confidence {
+    fn confidence(&self, child: usize, choices: &Choices<'_>) -> Confidence {
         let (Some(link), Some(score)) = (&self.links[child], self.scores[child]) else {
             return Confidence::Ambiguous;
         };
-        let parents: Vec<&Pair> = pairs.iter().filter(|pair| pair.child == child).collect();
-        let rivals: Vec<&Pair> = pairs
-            .iter()
-            .filter(|pair| {
-                pair.parent == link.parent
-                    && pair.child != child
-                    && self.roles[pair.child] == self.roles[child]
-            })
-            .collect();
+        let parents = &choices.of_child[child];
         let limited = self.roles[link.parent].calls();
-        // A parent that another child holds by a better fit was not free.
-        let held_better = |pair: &Pair| {
-            limited
-                && self.links.iter().enumerate().any(|(other, link)| {
-                    other != child
-                        && link.as_ref().is_some_and(|link| link.parent == pair.parent)
-                        && self.scores[other].is_some_and(|held| held > pair.fit.score)
-                })
+        // A call that another child holds by a better fit was not free.
+        let was_free = |pair: &Pair| {
+            !limited
+                || self.children[pair.parent].iter().all(|&other| self.scores[other] <= Some(pair.fit.score))
         };
         let tied = parents
             .iter()
-            .any(|pair| pair.parent != link.parent && pair.fit.score >= score && !held_better(pair));
+            .any(|pair| pair.parent != link.parent && pair.fit.score >= score && was_free(pair));
+        let rivals = || {
+            let of_parent = choices.of_parent[link.parent].iter();
+            of_parent.filter(|pair| pair.child != child && self.roles[pair.child] == self.roles[child])
+        };
         let outdone =
-            limited && rivals.iter().any(|pair| pair.fit.score >= score && self.links[pair.child].is_none());
+            limited && rivals().any(|pair| pair.fit.score >= score && self.links[pair.child].is_none());
         if tied || outdone {
             return Confidence::Ambiguous;
         }
-        if self.is_certain(link, &parents, &rivals) { Confidence::Certain } else { Confidence::Likely }
+        let is_certain = parents.len() == 1 && self.is_certain(link, rivals().count(), choices);
+        if is_certain { Confidence::Certain } else { Confidence::Likely }
     }
 
-    /// Whether nothing else is possible: one parent, as many children as it called, and what its kind of link needs.
-    fn is_certain(&self, link: &Link, parents: &[&Pair], rivals: &[&Pair]) -> bool {
+    /// Whether the only possible parent has as many children as it called, and what its kind of link needs.
+    fn is_certain(&self, link: &Link, rivals: usize, choices: &Choices<'_>) -> bool {
         let has = |evidence| link.evidence.contains(&evidence);
         let parent = self.events[link.parent];
-        if parents.len() != 1 {
-            return false;
-        }
         match self.roles[link.parent] {
             Role::Edge | Role::Shield => {
                 has(Evidence::SpanId) || link.evidence.iter().any(|it| matches!(it, Evidence::SameId(_)))
             }
             role if role.calls() => {
                 let named = has(Evidence::Address) || has(Evidence::Destination);
-                let alone = rivals.len() < usize::from(parent.attempt.max(1));
-                alone
-                    && (has(Evidence::SpanId)
-                        || named
-                            && has(Evidence::Time)
-                            && (has(Evidence::Likeness) || has(Evidence::Attempt)))
+                let told = has(Evidence::Likeness) || has(Evidence::Attempt);
+                let alone = rivals < usize::from(parent.attempt.max(1));
+                alone && (has(Evidence::SpanId) || named && told && has(Evidence::Time))
             }
             // A pod that was called once made its calls for that call.
             _ => {
-                let calls = self.events.iter().filter(|call| {
-                    Role::of(call).calls()
-                        && !parent.downstream_local.is_empty()
-                        && call.upstream_remote == parent.downstream_local
-                });
-                has(Evidence::SamePod) && has(Evidence::Time) && calls.count() <= 1
+                let calls = choices.calls_to.get(parent.downstream_local.as_ref()).copied().unwrap_or(0);
+                has(Evidence::SamePod) && has(Evidence::Time) && calls <= 1
             }
         }
     }
