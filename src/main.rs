@@ -4,6 +4,8 @@ mod accept;
 mod api;
 mod cli;
 mod config;
+mod correlate;
+mod export;
 mod ingest;
 mod link;
 mod metrics;

@@ -1,6 +1,8 @@
 //! What the service counts of itself, for `/metrics`. Labels come from configuration or closed vocabularies only, so
 //! their number is bounded. Counted per delivery or segment, never per event.
 
+mod correlation;
+
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -12,6 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::accept::{Receipt, Refusal};
 use crate::config::Source;
+pub(crate) use correlation::Correlation;
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OfSource {
@@ -52,6 +55,8 @@ pub(crate) struct Metrics {
     spool_max: Gauge,
     spool_oldest: Gauge<f64, AtomicU64>,
     spool_waiting: Gauge,
+    /// Of correlation and export.
+    pub(crate) correlation: Correlation,
 }
 
 impl Metrics {
@@ -144,6 +149,7 @@ impl Metrics {
             Unit::Seconds,
             self.spool_oldest.clone(),
         );
+        self.correlation.register(&mut registry);
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)

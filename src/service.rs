@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 use crate::accept::Acceptor;
 use crate::api::{self, Api};
 use crate::config::{Settings, SourceKind};
+use crate::correlate::{Correlator, StoreSource};
+use crate::export::Transport;
 use crate::ingest::listen::Port;
 use crate::ingest::{self, Intake, auth, files};
 use crate::link::Link;
@@ -44,6 +46,11 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     // Ports first: a taken one must be said before the engine takes its second to start.
     let http = Port::bind(&settings.http, settings.limits.connections, "http.listen").await?;
     let grpc = Port::bind(&settings.grpc, settings.limits.connections, "grpc.listen").await?;
+
+    // Before anything is accepted: a CA file that cannot be read is the operator's to mend.
+    let export =
+        settings.export.clone().map(|export| Transport::open(&export).map(|transport| (export, transport)));
+    let export = export.transpose()?;
 
     let metrics = Arc::new(Metrics::default());
     let spool = open_spool(&settings).await?;
@@ -80,22 +87,37 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
         link.close().await;
         return Err(error);
     }
+    let instance = instance(data_dir)?;
     let shipper = Arc::new(Shipper {
         spool: Arc::clone(&spool),
         store: link.store(),
-        instance: instance(data_dir)?,
-        metrics,
+        instance: instance.clone(),
+        metrics: Arc::clone(&metrics),
         progress,
         held: Mutex::default(),
+        recent: settings.correlate.on,
     });
     for _ in 0..LANES {
         shipping.spawn(Arc::clone(&shipper).run());
+    }
+    let mut correlating = JoinSet::new();
+    if settings.correlate.on {
+        let correlator = Correlator {
+            source: StoreSource::new(link.store()),
+            instance,
+            settings: settings.correlate.clone(),
+            export,
+            metrics,
+            stopping: stopping.clone(),
+        };
+        correlating.spawn(correlator.run());
     }
     readiness.prepared();
 
     let signal = shutdown::requested().await.context("watch for signals")?;
     tracing::info!(signal, "draining");
     drain(&settings, &stopping, &handles, &mut servers, &mut followers, &spool, &mut shipping).await;
+    while correlating.join_next().await.is_some() {}
     link.close().await;
     tracing::info!("stopped");
     drop(telemetry);

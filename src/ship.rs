@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use event::wire::{self, WireError};
-use event::{Reject, RejectReason};
+use event::{Record, Reject, RejectReason};
 use spool::{ReadError, Sealed, SegmentReader, Spool};
 use store::{Batch, Store};
 use tokio::sync::watch;
 
 use crate::accept::unix_ns;
 use crate::config::DEFAULT_TENANT;
+use crate::correlate::Packer;
 use crate::metrics::Metrics;
 
 /// Segments under way at once: while the store writes one, the next is decoded into columns.
@@ -33,6 +34,8 @@ pub(crate) struct Shipper {
     pub(crate) progress: Arc<Progress>,
     /// Segments that a newer version wrote: kept from the queue, where they would come next again and again.
     pub(crate) held: Mutex<Vec<Sealed>>,
+    /// Whether events are stored once more in the form that correlation reads.
+    pub(crate) recent: bool,
 }
 
 /// When shipping last got anywhere, for readiness.
@@ -73,7 +76,9 @@ impl Shipper {
                 return tokio::time::sleep(LONGEST_PAUSE).await;
             }
         };
-        let batch = match tokio::task::spawn_blocking(move || columns(&reader)).await {
+        let (segment, recent) = (sealed.id(), self.recent);
+        let columns = move || columns(&reader, recent.then_some(segment));
+        let batch = match tokio::task::spawn_blocking(columns).await {
             Ok(Ok(batch)) => Arc::new(batch),
             Ok(Err(newer)) => {
                 tracing::error!(segment = sealed.sequence(), error = %newer, "a newer version wrote this segment; it waits for one");
@@ -121,11 +126,29 @@ impl Shipper {
 
 /// A segment's records as the store's columns. Fails only for what a newer version wrote: all of the segment waits
 /// then. A record that no version can read (its checksum held, so a defect of ours wrote it) becomes a reject.
-fn columns(reader: &SegmentReader) -> Result<Batch, WireError> {
+///
+/// With a segment id its events are packed for correlation, too.
+fn columns(reader: &SegmentReader, recent: Option<[u8; 16]>) -> Result<Batch, WireError> {
     let mut batch = Batch::new();
+    let mut packer = Packer::default();
+    let push_recent =
+        |batch: &mut Batch, chunk: std::io::Result<Option<(u32, Vec<u8>)>>| match (recent, chunk) {
+            (Some(segment), Ok(Some((events, packed)))) => batch.push_recent(segment, events, &packed),
+            (_, Ok(_)) => {}
+            // Only for want of memory; correlation says which segments it could not read.
+            (_, Err(error)) => {
+                tracing::error!(%error, "cannot pack events for correlation; they are stored all the same")
+            }
+        };
     for record in reader.records() {
         match wire::read(record) {
-            Ok(record) => batch.push(&record),
+            Ok(Record::Event(event)) => {
+                batch.push_event(&event);
+                if recent.is_some() {
+                    push_recent(&mut batch, packer.push(record));
+                }
+            }
+            Ok(Record::Reject(reject)) => batch.push_reject(&reject),
             Err(newer @ (WireError::Version(_) | WireError::NewerFields)) => return Err(newer),
             Err(error) => batch.push_reject(&Reject {
                 received_ns: unix_ns(),
@@ -141,5 +164,6 @@ fn columns(reader: &SegmentReader) -> Result<Batch, WireError> {
             }),
         }
     }
+    push_recent(&mut batch, packer.finish());
     Ok(batch)
 }

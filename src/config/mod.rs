@@ -4,6 +4,7 @@
 //! stands once, in the table of [`keys`]; that table makes the environment name, the documentation, `--print-config`
 //! and the suggestion for a mistyped key. The first stage reads no file but the one it is given, and no clock.
 
+mod export;
 mod keys;
 mod settings;
 pub(crate) mod sources;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+pub(crate) use export::{CorrelateSettings, ExportSettings, Keep, Protocol};
 use keys::{KEYS, Key};
 pub(crate) use settings::{Limits, Listen, Migrate, Settings, StoreSettings, TelemetrySettings, Tls};
 pub(crate) use sources::{DEFAULT_TENANT, Reader, Source, SourceKind};

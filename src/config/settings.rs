@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::export::{CorrelateSettings, ExportSettings};
 use super::sources::{Reader, Secret, Source, SourceKind, readers, sources};
 use super::{ConfigError, KEYS, Written, values};
 
@@ -26,6 +27,9 @@ pub(crate) struct Settings {
     /// Envoy format strings of the sources, for the decoder.
     pub(crate) envoy_formats: Vec<String>,
     pub(crate) redaction: RedactionSettings,
+    pub(crate) correlate: CorrelateSettings,
+    /// `None` where no traces are exported.
+    pub(crate) export: Option<ExportSettings>,
     pub(crate) telemetry: TelemetrySettings,
     pub(crate) drain_deadline: Duration,
     /// Whether a port other than loopback was allowed to stand open.
@@ -112,7 +116,10 @@ impl Settings {
         let insecure = written.flag("insecure")?;
         let http = written.listen("http.listen", "http.tls_cert", "http.tls_key")?;
         let grpc = written.listen("grpc.listen", "grpc.tls_cert", "grpc.tls_key")?;
+        let export = ExportSettings::from_written(written)?;
         let settings = Self {
+            correlate: CorrelateSettings::from_written(written, export.is_some())?,
+            export,
             data_dir: written.text("data_dir").into(),
             challenge: challenge(&values::words(written.text("fastly.services")), &http),
             fastly_presets: values::words(written.text("fastly.presets"))
@@ -214,15 +221,21 @@ impl Settings {
         Ok(())
     }
 
-    /// The service's own spans must not come back as input: each would make the next.
+    /// Neither the service's own spans nor the traces that it exports may come back as input: each would make the next.
     fn check_own_export(&self) -> Result<(), ConfigError> {
-        let Some(endpoint) = &self.telemetry.otlp_endpoint else { return Ok(()) };
-        let uri: http::Uri = endpoint.parse().map_err(|_| {
-            ConfigError::Rule(format!("`telemetry.otlp_endpoint` = {endpoint:?} is not a URL"))
-        })?;
+        if let Some(endpoint) = &self.telemetry.otlp_endpoint {
+            let uri: http::Uri = endpoint.parse().map_err(|_| {
+                ConfigError::Rule(format!("`telemetry.otlp_endpoint` = {endpoint:?} is not a URL"))
+            })?;
+            self.check_not_own("telemetry.otlp_endpoint", &uri)?;
+        }
+        self.export.as_ref().map_or(Ok(()), |export| self.check_not_own("export.endpoint", &export.endpoint))
+    }
+
+    fn check_not_own(&self, key: &str, uri: &http::Uri) -> Result<(), ConfigError> {
         let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(4317));
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        for (key, listen) in [("grpc.listen", &self.grpc), ("http.listen", &self.http)] {
+        for (own_key, listen) in [("grpc.listen", &self.grpc), ("http.listen", &self.http)] {
             let own = listen.address;
             let named_here = host == "localhost"
                 || host.parse().is_ok_and(|ip: std::net::IpAddr| {
@@ -231,7 +244,7 @@ impl Settings {
                 });
             if port == own.port() && named_here {
                 return Err(ConfigError::Rule(format!(
-                    "`telemetry.otlp_endpoint` = {endpoint} is this service's own `{key}`: it would feed on its own spans; \
+                    "`{key}` = {uri} is this service's own `{own_key}`: it would feed on its own spans; \
                      point it at a trace backend"
                 )));
             }
@@ -267,16 +280,16 @@ fn challenge(services: &[String], http: &Listen) -> String {
 }
 
 impl Written {
-    fn text(&self, key: &'static str) -> &str {
+    pub(super) fn text(&self, key: &'static str) -> &str {
         debug_assert!(KEYS.iter().any(|known| known.name == key), "{key} is not in the table");
         self.values.get(key).map_or("", |(value, _)| value.as_str())
     }
 
-    fn optional(&self, key: &'static str) -> Option<String> {
+    pub(super) fn optional(&self, key: &'static str) -> Option<String> {
         Some(self.text(key).to_owned()).filter(|text| !text.is_empty())
     }
 
-    fn parse<T>(
+    pub(super) fn parse<T>(
         &self,
         key: &'static str,
         expected: &str,
@@ -290,7 +303,7 @@ impl Written {
         })
     }
 
-    fn flag(&self, key: &'static str) -> Result<bool, ConfigError> {
+    pub(super) fn flag(&self, key: &'static str) -> Result<bool, ConfigError> {
         self.parse(key, "true or false", |text| text.parse().ok())
     }
 
@@ -302,11 +315,11 @@ impl Written {
         self.parse(key, "a size such as 64MiB", values::bytes)
     }
 
-    fn size(&self, key: &'static str) -> Result<usize, ConfigError> {
+    pub(super) fn size(&self, key: &'static str) -> Result<usize, ConfigError> {
         self.parse(key, "a size such as 64MiB", |text| values::bytes(text)?.try_into().ok())
     }
 
-    fn duration(&self, key: &'static str) -> Result<Duration, ConfigError> {
+    pub(super) fn duration(&self, key: &'static str) -> Result<Duration, ConfigError> {
         self.parse(key, "a duration such as 15s", values::duration)
     }
 

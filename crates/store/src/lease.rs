@@ -40,9 +40,14 @@ impl Term {
         self.number
     }
 
-    /// Whether its holder may act: it has been heard of so lately that nobody else has taken over.
+    /// Until when its holder may act: so lately it has been heard of that nobody else has taken over.
+    pub fn act_until(&self) -> Instant {
+        self.alive + ACT_FOR
+    }
+
+    /// Whether its holder may act now.
     pub fn may_act(&self) -> bool {
-        self.alive.elapsed() < ACT_FOR
+        Instant::now() < self.act_until()
     }
 }
 

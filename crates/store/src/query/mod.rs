@@ -6,8 +6,10 @@ mod recent;
 mod rejects;
 mod search;
 mod shipped;
+mod skew;
 mod sources;
 mod stats;
+pub mod tempo;
 
 pub use events::{Columns, EventRow, MAX_EVENTS};
 pub use ids::{IdRow, MAX_ROWS_PER_ID};
@@ -15,6 +17,7 @@ pub use recent::RecentChunk;
 pub use rejects::RejectFilter;
 pub use search::{Cursor, SearchFilter, SearchOrder};
 pub use shipped::{Mark, ShippedRow};
+pub use skew::SkewRow;
 pub use sources::SourceRow;
 pub use stats::TableStats;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use correlation::IdKind;
+use store::query::SkewRow;
 use store::{ACT_FOR, DEAD_AFTER, Decided, Decision};
 
 use crate::support::{batch, edge, gateway, number, raw, store};
@@ -120,4 +121,28 @@ async fn decisions_are_found_by_id_within_a_tenant() {
     assert_eq!(known, BTreeSet::from([(1, 10), (1, 11), (1, 12), (1, 13)]));
     assert_eq!(store.decided_since(since, 2, |_, _| ()).await.unwrap(), 2);
     assert_eq!(store.decided_since(since + 3_600_000_000, 100, |_, _| ()).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn of_an_hours_skews_the_one_on_most_links_counts() {
+    let store = store().await;
+    let row = |tenant: &str, hour_s: u32, low_ns: i64, links: u64| SkewRow {
+        tenant: tenant.into(),
+        hour_s,
+        from_server: "a'\\\n".into(),
+        to_server: "b".into(),
+        low_ns,
+        high_ns: low_ns + 10,
+        links,
+        version: links,
+    };
+    let hour = 1_800_000_000 - 1_800_000_000 % 3600;
+    store.note_skews(&[row("t", hour, -5, 7), row("other", hour, 1, 1), row("t", hour + 3600, 2, 2)]).await.unwrap();
+    store.note_skews(&[row("t", hour, 9, 3)]).await.unwrap();
+    let ns = |second: u32| i64::from(second) * 1_000_000_000;
+    let servers = ["a'\\\n", "b", "c"];
+    let found = store.skews("t", &servers, ns(hour + 100), ns(hour + 200)).await.unwrap();
+    assert_eq!(found, [row("t", hour, -5, 7)]);
+    assert_eq!(store.skews("t", &servers, ns(hour), ns(hour + 3600)).await.unwrap().len(), 2);
+    assert!(store.skews("t", &["b"], ns(hour), ns(hour + 3600)).await.unwrap().is_empty());
 }

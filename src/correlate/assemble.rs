@@ -1,0 +1,148 @@
+//! Settled groups to requests to what goes out; on threads of their own, as it is nothing but computing.
+
+use std::collections::HashSet;
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use event::HopEvent;
+use store::Decided;
+use trace::skew::{self, Observation};
+use trace::{EventIds, Moment, Request, Span};
+
+use super::complete::{Completed, Late};
+use super::judge::{Judge, Outgoing};
+use super::pending::Settled;
+use super::seen::{Seen, of_id, of_key};
+
+/// What assembling needs to know; shared by its threads.
+#[derive(Debug)]
+pub(crate) struct Assembly {
+    /// `None` where nothing is exported.
+    pub(crate) judge: Option<Judge>,
+    /// Ids and event keys that were decided lately.
+    pub(crate) seen: RwLock<Seen>,
+    pub(crate) settle_ns: i64,
+    /// Incomplete requests that may still be looked up in the store before the next tick.
+    pub(crate) look_ups: AtomicI64,
+}
+
+/// What came out of some groups.
+#[derive(Debug, Default)]
+pub(crate) struct Assembled {
+    pub(crate) outgoing: Vec<Outgoing>,
+    /// Groups with kin that was decided before.
+    pub(crate) late: Vec<Late>,
+    /// Groups that look like a part of something, so that the store is asked.
+    pub(crate) fragments: Vec<Late>,
+    /// Such groups for which there was no room.
+    pub(crate) unlooked: u64,
+    /// What is to be remembered: ids and event keys of all groups.
+    pub(crate) entries: Vec<u64>,
+    /// What was learnt about clocks, by tenant.
+    pub(crate) observations: Vec<(String, Observation)>,
+}
+
+impl Assembled {
+    /// Adds what came out of others.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.outgoing.append(&mut other.outgoing);
+        self.late.append(&mut other.late);
+        self.fragments.append(&mut other.fragments);
+        self.unlooked += other.unlooked;
+        self.entries.append(&mut other.entries);
+        self.observations.append(&mut other.observations);
+    }
+}
+
+impl Assembly {
+    /// Assembles settled groups; `now_ns` by the store's clock.
+    pub(crate) fn assemble(&self, settled: &[Settled], now_ns: i64) -> Assembled {
+        let mut out = Assembled::default();
+        for group in settled {
+            let events: Vec<HopEvent<'static>> = group
+                .events()
+                .filter_map(|bytes| match event::wire::read(bytes) {
+                    Ok(event::Record::Event(event)) => Some(event.into_owned()),
+                    _ => None,
+                })
+                .collect();
+            let at = out.entries.len();
+            let mut without_ids = true;
+            for event in &events {
+                out.entries.push(of_key(event.event_key));
+                for (_, value) in EventIds::from(event).bridging() {
+                    out.entries.push(of_id(value));
+                    without_ids = false;
+                }
+            }
+            let known = {
+                let seen = self.seen.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+                out.entries[at..].iter().any(|&entry| seen.may_hold(entry))
+            };
+            if known && self.judge.is_some() {
+                out.late.push(Late { events, last_us: group.last_us });
+                continue;
+            }
+            // An event without ids is found by none: the store has nothing beside it.
+            let kept = (!without_ids && self.judge.is_some()).then(|| events.clone());
+            let requests = trace::requests(events, self.moment(now_ns));
+            if let Some(events) = kept.filter(|_| requests.iter().any(is_fragment)) {
+                if self.look_ups.fetch_sub(1, Ordering::Relaxed) > 0 {
+                    out.fragments.push(Late { events, last_us: group.last_us });
+                    continue;
+                }
+                out.unlooked += 1;
+            }
+            self.finish(requests, &[], group.last_us, &mut out);
+        }
+        out
+    }
+
+    /// Assembles groups that were completed from the store. `elsewhere` are decisions that the store does not have yet.
+    pub(crate) fn assemble_late(
+        &self,
+        late: &[Late],
+        completed: Vec<Completed>,
+        elsewhere: &[&Decided],
+        now_ns: i64,
+    ) -> Assembled {
+        let mut out = Assembled::default();
+        for (late, completed) in late.iter().zip(completed) {
+            let settled: HashSet<u64> = late.events.iter().map(|event| event.event_key).collect();
+            let mut requests = trace::requests(completed.events, self.moment(now_ns));
+            // Other requests among the candidates are not what settled.
+            requests.retain(|request| {
+                request.spans.iter().flat_map(Span::records).any(|event| settled.contains(&event.event_key))
+            });
+            // What the groups before this one decided is not in the store either.
+            let before: Vec<Decided> = out.outgoing.iter().map(|it| it.decided.clone()).collect();
+            let decisions: Vec<&Decided> =
+                completed.decisions.iter().chain(elsewhere.iter().copied()).chain(&before).collect();
+            self.finish(requests, &decisions, late.last_us, &mut out);
+        }
+        out
+    }
+
+    fn finish(&self, requests: Vec<Request>, decisions: &[&Decided], last_us: i64, out: &mut Assembled) {
+        for request in requests {
+            let learnt = skew::observations(&request);
+            if !learnt.is_empty() {
+                let tenant = request.entry().map_or_else(String::new, |span| span.event.tenant.to_string());
+                out.observations.extend(learnt.into_iter().map(|it| (tenant.clone(), it)));
+            }
+            if let Some(judge) = &self.judge {
+                out.outgoing.extend(judge.decide(request, decisions, last_us));
+            }
+        }
+    }
+
+    fn moment(&self, now_ns: i64) -> Moment {
+        Moment { now_ns, settle_ns: self.settle_ns }
+    }
+}
+
+/// Whether earlier records of the request may be in the store: something calls its root, or its only hop called
+/// somebody.
+fn is_fragment(request: &Request) -> bool {
+    request.gaps.iter().any(|gap| gap.beside == 0 && (!gap.below || request.spans.len() == 1))
+}
