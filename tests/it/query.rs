@@ -82,6 +82,58 @@ fn any_id_finds_the_whole_request() {
 }
 
 #[test]
+fn a_hot_id_and_a_request_of_a_thousand_hops_answer_within_bounds() {
+    let service = Service::start();
+    // One correlation id that a client sets on every request: nothing of it is one request.
+    let hot = "0192f0c4-8a4e-7cc3-98c4-dc0c0c070001";
+    let line = |number: usize| {
+        format!(
+            r#"{{"v":1,"src":"fastly-vcl","service_id":"SVC","ts_us":{},"elapsed_us":900,"edge":true,"visits":0,"correlation_id":"{hot}","method":"GET","host":"h","url":"/{number}","status":200,"pop":"FRA"}}"#,
+            1_795_290_064_270_000u64 + number as u64
+        )
+    };
+    let hot_records = 100_000;
+    for first in (0..hot_records).step_by(10_000) {
+        let lines: Vec<String> = (first..first + 10_000).map(line).collect();
+        service.accept("/v1/fastly", lines.join("\n"));
+    }
+    // A workload that is called once and calls another 499 times.
+    let id = "7e6d0f1a-c026-4a05-84a7-b6ce5d11d0aa";
+    let call = |number: usize, cluster: &str, local: &str, remote: &str| {
+        let at = jiff::Timestamp::from_millisecond(1_795_290_070_000 + number as i64).unwrap();
+        format!(
+            r#"{{"start_time":"{at:.3}","method":"GET","path":"/part/{number}","protocol":"HTTP/1.1","response_code":200,"response_flags":"-","response_code_details":"via_upstream","duration":1,"request_id":"{id}","authority":"orders","upstream_cluster":"{cluster}","upstream_host":"{remote}","upstream_local_address":"10.8.0.4:40000","downstream_local_address":"{local}","downstream_remote_address":"10.8.0.4:40000","bytes_received":0,"bytes_sent":{number}}}"#
+        )
+    };
+    let called = call(0, "inbound|8080||", "10.8.0.4:8080", "10.8.0.4:8080");
+    let called = called.replace(r#""duration":1,"#, r#""duration":900,"#).replace("/part/0", "/all");
+    let wide: Vec<String> = (1..500)
+        .flat_map(|number| {
+            [
+                call(number, "outbound|8080||orders.shop.svc.cluster.local", "10.9.0.1:8080", "10.8.0.7:8080"),
+                call(number, "inbound|8080||", "10.8.0.7:8080", "10.8.0.7:8080"),
+            ]
+        })
+        .chain([called])
+        .collect();
+    service.accept("/v1/envoy", wide.join("\n"));
+    service.wait_stored(hot_records as u64 + 999);
+
+    let begin = std::time::Instant::now();
+    let answer = service.json(&format!("/api/v1/traces/{hot}"));
+    let hot_took = begin.elapsed();
+    assert_eq!(answer["others"].as_array().unwrap().len(), 100);
+    assert!(answer["truncated"].as_str().unwrap().contains("more"), "{}", answer["truncated"]);
+    assert_eq!(answer["spans"].as_array().unwrap().len(), 1, "an id on so many records joins nothing");
+    let begin = std::time::Instant::now();
+    let answer = service.json(&format!("/api/v1/traces/{id}"));
+    let wide_took = begin.elapsed();
+    assert_eq!(answer["spans"].as_array().unwrap().len(), 999, "{}", answer["truncated"]);
+    println!("hot id with {hot_records} records: {hot_took:?}; request of 999 hops: {wide_took:?}");
+    assert!(hot_took.as_secs() < 20 && wide_took.as_secs() < 20, "{hot_took:?}, {wide_took:?}");
+}
+
+#[test]
 fn a_redelivery_is_one_hop_that_came_twice() {
     let service = Service::start();
     let line = format!(

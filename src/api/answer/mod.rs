@@ -18,6 +18,9 @@ pub(crate) use span::SpanAnswer;
 #[cfg(test)]
 pub(crate) use span::{HttpAnswer, LinkAnswer, VerdictAnswer};
 
+/// Most requests beside the first: a page load has some dozens, an id that a client reuses has thousands.
+const OTHERS_MOST: usize = 100;
+
 /// The requests that one id leads to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct TraceAnswer {
@@ -44,17 +47,24 @@ impl TraceAnswer {
         truncated: Option<String>,
     ) -> Option<Self> {
         let values = Id::candidates(asked);
-        let mut answers: Vec<RequestAnswer> = requests
-            .iter()
-            .map(|request| RequestAnswer {
-                only_related: !request.carries(&values),
-                ..RequestAnswer::new(request, learnt)
-            })
-            .collect();
-        answers.sort_by_key(|answer| answer.only_related);
-        let mut answers = answers.into_iter();
+        let mut ranked: Vec<(bool, &trace::Request)> =
+            requests.iter().map(|request| (!request.carries(&values), request)).collect();
+        ranked.sort_by_key(|&(only_related, _)| only_related);
+        let left_out = ranked.len().saturating_sub(OTHERS_MOST + 1);
+        let mut answers = ranked.into_iter().map(|(only_related, request)| RequestAnswer {
+            only_related,
+            ..RequestAnswer::new(request, learnt)
+        });
         let request = answers.next()?;
-        Some(Self { asked: asked.to_owned(), request, others: answers.collect(), truncated })
+        let others = answers.take(OTHERS_MOST).collect();
+        let truncated = match (truncated, left_out) {
+            (bound, 0) => bound,
+            (bound, left_out) => {
+                let more = format!("{left_out} more requests are not shown");
+                Some(bound.map_or(more.clone(), |bound| format!("{bound}; {more}")))
+            }
+        };
+        Some(Self { asked: asked.to_owned(), request, others, truncated })
     }
 
     /// Every request of the answer, the asked one first.
