@@ -83,6 +83,7 @@ fn gap_text(gap: &GapAnswer, spans: &[SpanAnswer]) -> String {
     let reason = match gap.reason.as_str() {
         "settling" => "its record may still come",
         "sampled_out" => "its sender logs a sample only",
+        _ if gap.expected == "edge" => "not seen: not logged, lost, or the request came around the edge",
         "lossy_sender" => "not seen; its sender gets no acknowledgement and may have lost it",
         _ => "not seen: not logged there, or lost on the way",
     };

@@ -177,6 +177,8 @@ impl Forming<'_> {
                         Role::of(other).calls() && other.upstream_remote == event.downstream_local
                     })
             }
+            // Where gateways say that they are, a call that does not is a sidecar's whose inbound record is missing.
+            Role::Call if others().any(|other| Role::of(other) == Role::Gateway) => false,
             Role::Call => pod_address(event).is_some_and(|own| {
                 !others().any(|other| Role::of(other) == Role::Inbound && pod_address(other) == Some(own))
             }),

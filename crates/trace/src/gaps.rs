@@ -71,10 +71,13 @@ fn above(spans: &[Span], span: &Span) -> Option<Expected> {
     }
 }
 
-/// Who an inbound record says called it: the gateway, or another workload.
+/// Who an inbound record says called it: the gateway, another workload, or somebody.
 fn caller(event: &HopEvent<'_>) -> Expected {
     let identity = event.downstream_peer.rsplit_once("/sa/").map_or("", |(_, account)| account);
     let name = if event.peer_workload.is_empty() { identity } else { &event.peer_workload };
+    if name.is_empty() {
+        return (Hop::Unknown, Direction::Outbound, String::new());
+    }
     if name.contains("gateway") {
         return (Hop::Gateway, Direction::Unknown, name.to_owned());
     }

@@ -118,7 +118,7 @@ pub enum Evidence {
 /// A hop that should be there and is not.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Gap {
-    /// Where it should be.
+    /// Where it should be; unknown for a caller of whom nothing is said but that there was one.
     pub hop: Hop,
     /// Which way it should stand.
     pub direction: Direction,

@@ -190,7 +190,11 @@ fn gap_answer(request: &trace::Request, gap: &trace::Gap) -> GapAnswer {
         event::Direction::Unknown => "",
         direction => direction.name(),
     };
-    let words = [gap.hop.name(), direction, &gap.name];
+    let words = match (gap.hop, gap.below) {
+        (event::Hop::Unknown, true) => ["next hop", "", ""],
+        (event::Hop::Unknown, false) => ["caller", "", ""],
+        (hop, _) => [hop.name(), direction, &gap.name],
+    };
     let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
     GapAnswer {
         expected: words.join(" "),

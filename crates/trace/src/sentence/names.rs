@@ -125,7 +125,8 @@ pub(crate) fn gap(gap: &Gap) -> String {
         Hop::Sidecar => format!("{} sidecar", possessive(&named)),
         Hop::Service if named.is_empty() => "the workload".to_owned(),
         Hop::Service => named,
-        Hop::Unknown => "the next hop".to_owned(),
+        Hop::Unknown if gap.below => "the next hop".to_owned(),
+        Hop::Unknown => "the caller".to_owned(),
         hop => format!("the {}", hop.name()),
     }
 }

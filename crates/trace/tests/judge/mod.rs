@@ -3,31 +3,31 @@
 
 use std::collections::BTreeSet;
 
-use event::HopEvent;
+use event::{Hop, HopEvent};
 use testkit::truth::{self, Confidence3, Found, Scenario, Score};
 use trace::{Confidence, GapReason, Moment, Request};
 
 /// A scenario's score, and how the gaps that were named compare to what was lost.
 #[derive(Debug)]
-pub struct Judged {
-    pub score: Score,
-    pub gaps: Gaps,
+pub(crate) struct Judged {
+    pub(crate) score: Score,
+    pub(crate) gaps: Gaps,
     /// Wrong links that were called certain, for the person who must find out why.
-    pub wrong_certain: Vec<String>,
+    pub(crate) wrong_certain: Vec<String>,
 }
 
 /// Gaps named and right.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Gaps {
+pub(crate) struct Gaps {
     /// Records of which none came in.
-    pub lost: usize,
+    pub(crate) lost: usize,
     /// Gaps that the answers name.
-    pub named: usize,
+    pub(crate) named: usize,
     /// Of them, those beside which a record of that kind was indeed lost.
-    pub right: usize,
+    pub(crate) right: usize,
 }
 
-pub fn events(scenario: &Scenario) -> Vec<HopEvent<'static>> {
+pub(crate) fn events(scenario: &Scenario) -> Vec<HopEvent<'static>> {
     let rules = truth::rules().expect("the built-in presets load");
     let mut events = Vec::new();
     for delivery in &scenario.deliveries {
@@ -38,7 +38,7 @@ pub fn events(scenario: &Scenario) -> Vec<HopEvent<'static>> {
     events
 }
 
-pub fn judge(scenario: &Scenario) -> Judged {
+pub(crate) fn judge(scenario: &Scenario) -> Judged {
     let requests = trace::requests(events(scenario), Moment::FINAL);
     let mut found = Vec::new();
     let mut gaps =
@@ -77,7 +77,7 @@ fn count_gaps(scenario: &Scenario, request: &Request, gaps: &mut Gaps) {
         let record = &scenario.records[&tag];
         let lost = |tag: u32| {
             let record = &scenario.records[&tag];
-            record.lost && record.hop == gap.hop
+            record.lost && (record.hop == gap.hop || gap.hop == Hop::Unknown)
         };
         let is_right = if gap.below {
             scenario.records.iter().any(|(&tag_below, below)| below.parent == Some(tag) && lost(tag_below))
