@@ -9,6 +9,7 @@ mod rejects;
 #[cfg(test)]
 mod schema;
 mod sources;
+mod tempo;
 mod traces;
 
 use std::sync::Arc;

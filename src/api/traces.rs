@@ -117,7 +117,7 @@ pub(super) async fn find(api: &Api, headers: &HeaderMap, asked: &str) -> Result<
             correlation::MAX_ID_BYTES
         )));
     }
-    let gathered = gather(&api.store()?, &tenant, candidates).await?;
+    let gathered = gather(&api.store()?, &tenant, candidates, Bounds::default()).await?;
     if gathered.events.is_empty() {
         return Err(nothing_carries(asked));
     }
@@ -125,14 +125,20 @@ pub(super) async fn find(api: &Api, headers: &HeaderMap, asked: &str) -> Result<
     Ok(Found { requests: trace::requests(gathered.events, moment), truncated: gathered.truncated })
 }
 
-struct Gathered {
-    events: Vec<HopEvent<'static>>,
-    truncated: Option<String>,
+/// Events that belong to the requests that ids lead to.
+pub(super) struct Gathered {
+    pub(super) events: Vec<HopEvent<'static>>,
+    pub(super) truncated: Option<String>,
 }
 
 /// Follows ids from record to record until there is nothing new, or a bound is reached.
-async fn gather(store: &Store, tenant: &str, asked: Vec<u128>) -> Result<Gathered, Problem> {
-    let mut closure = Closure::new(asked, Bounds::default());
+pub(super) async fn gather(
+    store: &Store,
+    tenant: &str,
+    asked: Vec<u128>,
+    bounds: Bounds,
+) -> Result<Gathered, Problem> {
+    let mut closure = Closure::new(asked, bounds);
     let mut places: Vec<Locator> = Vec::new();
     let mut events = Vec::new();
     loop {

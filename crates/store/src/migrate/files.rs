@@ -10,7 +10,13 @@ pub struct File {
 }
 
 impl File {
-    /// Whether it sets how long rows are kept: such a file runs again when the configuration changes.
+    /// Whether it runs again when its statement changes: it sets how long rows are kept, which follows the
+    /// configuration, or defines a view, which holds no rows.
+    pub(super) fn is_repeated(&self) -> bool {
+        ["retention/", "views/"].iter().any(|directory| self.name.starts_with(directory))
+    }
+
+    /// Whether it sets how long rows are kept.
     pub(super) fn is_retention(&self) -> bool {
         self.name.starts_with("retention/")
     }
@@ -46,6 +52,9 @@ pub const SCHEMA: &[File] = files![
     "0002_correlate/08_correlate_terms_spread.sql",
     "0002_correlate/09_correlate_progress_spread.sql",
     "0002_correlate/10_skew_spread.sql",
+    "0003_otel/01_ids_by_text.sql",
+    "0003_otel/02_events_by_trace.sql",
+    "0003_otel/03_events_by_start.sql",
 ];
 
 /// How long rows are kept, after the schema.
@@ -61,9 +70,17 @@ pub const RETENTION: &[File] = files![
     "retention/09_skew.sql",
 ];
 
+/// Views in the shape of other schemas, last.
+pub const VIEWS: &[File] =
+    files!["views/01_otel_traces.sql", "views/02_otel_traces_trace_id_ts.sql", "views/03_otel_logs.sql",];
+
 /// What runs on one server, or on a cluster.
 pub(super) fn in_order(cluster: bool) -> impl Iterator<Item = &'static File> {
-    SCHEMA.iter().chain(RETENTION).filter(move |file| cluster || !file.name.ends_with("_spread.sql"))
+    all().filter(move |file| cluster || !file.name.ends_with("_spread.sql"))
+}
+
+fn all() -> impl Iterator<Item = &'static File> {
+    SCHEMA.iter().chain(RETENTION).chain(VIEWS)
 }
 
 #[cfg(test)]
@@ -81,7 +98,7 @@ mod tests {
             }
         }
         found.sort();
-        let mut known: Vec<_> = SCHEMA.iter().chain(RETENTION).map(|file| file.name.to_owned()).collect();
+        let mut known: Vec<_> = all().map(|file| file.name.to_owned()).collect();
         assert!(known.is_sorted(), "statements run in the order of their names");
         known.sort();
         assert_eq!(known, found);
@@ -89,10 +106,11 @@ mod tests {
 
     #[test]
     fn each_file_is_one_idempotent_statement_that_says_what_it_is_for() {
-        for file in SCHEMA.iter().chain(RETENTION) {
+        for file in all() {
             assert!(file.sql.starts_with("-- "), "{}", file.name);
             assert!(!file.sql.contains(';'), "{}: one statement, no semicolon", file.name);
-            assert!(file.sql.contains("IF NOT EXISTS") || file.sql.contains(" MODIFY "), "{}", file.name);
+            let idempotent = ["IF NOT EXISTS", " MODIFY ", "CREATE OR REPLACE VIEW"];
+            assert!(idempotent.iter().any(|words| file.sql.contains(words)), "{}", file.name);
         }
     }
 }

@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::client::{Store, failed};
 use crate::error::StoreError;
-pub use files::{File, RETENTION, SCHEMA};
+pub use files::{File, RETENTION, SCHEMA, VIEWS};
 pub use render::{DEDUP_WINDOW, Retention, Setting, render};
 
 const UNKNOWN_TABLE: u32 = 60;
@@ -71,8 +71,9 @@ impl Store {
             let statement = render(file.sql, Setting { cluster, fsync: self.endpoint.fsync, retention });
             let checksum = xxh3_64(statement.as_bytes());
             let current = match known.get(file.name) {
-                // A schema file is frozen once released; only its placeholders move, and retention has files of its own.
-                Some(_) if !file.is_retention() => true,
+                // A schema file is frozen once released; only its placeholders move; retention and views have files of
+                // their own.
+                Some(_) if !file.is_repeated() => true,
                 Some(&before) => before == checksum,
                 None => false,
             };

@@ -7,6 +7,7 @@
 mod correlate;
 mod exactly_once;
 mod lookup;
+mod otel;
 mod schema;
 mod support;
 mod wire;

@@ -3,7 +3,7 @@
 use clickhouse::Row;
 use event::{Direction, Hop, HopEvent, Precision};
 use serde::Deserialize;
-use store::migrate::{RETENTION, SCHEMA, Setting, render};
+use store::migrate::{RETENTION, SCHEMA, Setting, VIEWS, render};
 use store::{Retention, StoreError};
 
 use crate::support::{empty, number, raw, store};
@@ -122,7 +122,7 @@ async fn columns_are_the_fields_and_enums_are_the_vocabularies() {
 async fn the_engine_parses_the_form_for_a_cluster() {
     let store = empty().await;
     let setting = Setting { cluster: Some("main"), fsync: false, retention: &Retention::DEFAULT };
-    for file in SCHEMA.iter().chain(RETENTION) {
+    for file in SCHEMA.iter().chain(RETENTION).chain(VIEWS) {
         let statement = render(file.sql, setting);
         let formatted: String = raw(store.endpoint())
             .query_raw("SELECT formatQuery({statement:String})")

@@ -123,19 +123,18 @@ pub(super) fn error_type<'e>(event: &'e HopEvent<'_>) -> Derived<'e> {
 /// `address:port`, `[v6]:port`, either without a port, as address and port (0: none). Text that is neither, such as a
 /// bare v6 address, is all address.
 fn split_port(whole: &str) -> (&str, u16) {
-    let (address, port) = match whole.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+    let bracketed = whole.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let (address, port) = match bracketed {
         Some((address, "")) => return (address, 0),
-        Some((address, rest)) => match rest.strip_prefix(':') {
-            Some(port) => (address, port),
-            None => return (whole, 0),
-        },
-        None => match whole.split_once(':') {
-            Some((address, port)) => (address, port),
+        Some((address, rest)) if rest.starts_with(':') => (address, &rest[1..]),
+        _ => match whole.split_once(':') {
+            Some(pair) => pair,
             None => return (whole, 0),
         },
     };
+    let digits = (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
     match port.parse() {
-        Ok(number) if port.bytes().all(|byte| byte.is_ascii_digit()) => (address, number),
+        Ok(number) if digits => (address, number),
         _ => (whole, 0),
     }
 }
@@ -220,7 +219,7 @@ mod tests {
         assert_eq!(split_port("shop.example"), ("shop.example", 0));
         assert_eq!(split_port("[2001:db8::1]:443"), ("2001:db8::1", 443));
         assert_eq!(split_port("[2001:db8::1]"), ("2001:db8::1", 0));
-        for whole in ["2001:db8::1", "a:99999", "a:+1", "a:", "[::1", "[::1]x", ":"] {
+        for whole in ["2001:db8::1", "a:99999", "a:+1", "a:", "a:000080", "[::1", "[::1]x", ":"] {
             assert_eq!(split_port(whole), (whole, 0));
         }
     }

@@ -25,6 +25,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 
 pub use derived::{is_client, is_error, span_name, status_message};
+pub use span::PHASES;
 pub use tags::{ATTRIBUTE_PREFIX, Kind, RESOURCE_TAGS, Reading, SPAN_TAGS, Scope, Tag};
 
 use crate::model::Request;

@@ -138,20 +138,30 @@ fn gap_text(gap: &crate::model::Gap) -> String {
     text
 }
 
-/// When a phase of the request ended, by the hop's own clock.
+/// A phase: its event's name, the column that holds its time since the start, and how that is read.
+type Phase = (&'static str, &'static str, fn(&HopEvent<'_>) -> Option<u64>);
+
+macro_rules! phases {
+    ($($name:literal = $field:ident;)*) => {
+        &[$(($name, stringify!($field), |event| event.$field)),*]
+    };
+}
+
+/// The phases of a request that become a span's events, by the hop's own clock.
+pub const PHASES: &[Phase] = phases! {
+    "request.last_byte_received" = request_rx_ns;
+    "upstream.first_byte_sent" = upstream_tx_first_ns;
+    "upstream.last_byte_sent" = upstream_tx_last_ns;
+    "upstream.first_byte_received" = upstream_rx_first_ns;
+    "upstream.last_byte_received" = upstream_rx_last_ns;
+    "response.first_byte_sent" = first_byte_ns;
+    "response.last_byte_sent" = last_byte_ns;
+};
+
 fn phases(event: &HopEvent<'_>) -> Vec<Event> {
-    let phases = [
-        ("request.last_byte_received", event.request_rx_ns),
-        ("upstream.first_byte_sent", event.upstream_tx_first_ns),
-        ("upstream.last_byte_sent", event.upstream_tx_last_ns),
-        ("upstream.first_byte_received", event.upstream_rx_first_ns),
-        ("upstream.last_byte_received", event.upstream_rx_last_ns),
-        ("response.first_byte_sent", event.first_byte_ns),
-        ("response.last_byte_sent", event.last_byte_ns),
-    ];
-    let seen = phases.into_iter().filter_map(|(name, after)| {
-        let time_unix_nano = unix_nano(event.start_ns.saturating_add_unsigned(after?));
-        Some(Event { time_unix_nano, name: name.to_owned(), ..Event::default() })
+    let seen = PHASES.iter().filter_map(|(name, _, after)| {
+        let time_unix_nano = unix_nano(event.start_ns.saturating_add_unsigned(after(event)?));
+        Some(Event { time_unix_nano, name: (*name).to_owned(), ..Event::default() })
     });
     seen.collect()
 }

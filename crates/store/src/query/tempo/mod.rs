@@ -1,0 +1,8 @@
+//! Questions in the words of OpenTelemetry: which requests have a span like this, which values an attribute has. What an
+//! attribute is called stands in `trace::otlp`; here are the columns that hold them.
+
+mod column;
+mod derived;
+
+pub use column::{Column, Shape};
+pub use derived::{IS_CLIENT, IS_ERROR, TRACE_ID};
