@@ -55,7 +55,7 @@ impl Api {
             readers: settings.readers.clone().into(),
             open_tenant: open.then(|| crate::config::DEFAULT_TENANT.into()),
             answer_rows: settings.limits.answer_rows,
-            settle_ns: 15_000_000_000,
+            settle_ns: i64::try_from(settings.correlate.settle.as_nanos()).unwrap_or(i64::MAX),
             metrics,
             readiness,
         }

@@ -1,6 +1,6 @@
 //! `GET /api/v1/traces/{id}`: the path of the requests that an id leads to, whatever kind of id it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -10,6 +10,7 @@ use event::HopEvent;
 use serde::Deserialize;
 use store::query::Columns;
 use store::{Locator, Store};
+use trace::skew::Skew;
 use trace::{Bounds, Closure, EventIds, Moment, Request};
 
 use super::answer::{TraceAnswer, WhyAnswer};
@@ -37,6 +38,44 @@ pub(super) async fn trace(
     TraceAnswer::new(&asked, &found.requests, &[], found.truncated)
         .map(Json)
         .ok_or_else(|| nothing_carries(&asked))
+}
+
+/// Requests of one answer whose clocks are looked up; the rest shows what it says itself.
+const SKEWED_REQUESTS: usize = 16;
+
+/// What correlation learnt of the clocks that requests crossed. An answer without it is an answer, too: each request
+/// also says something of its own clocks.
+async fn learnt(api: &Api, headers: &HeaderMap, requests: &[Request]) -> Vec<Skew> {
+    let events =
+        || requests.iter().take(SKEWED_REQUESTS).flat_map(|request| &request.spans).map(|span| &span.event);
+    let servers: BTreeSet<&str> = events().filter_map(trace::skew::server).collect();
+    let servers: Vec<&str> = servers.into_iter().collect();
+    let times = || events().map(|event| event.received_ns);
+    let (Some(first), Some(last)) = (times().min(), times().max()) else { return Vec::new() };
+    let (Ok(tenant), Ok(store)) = (api.tenant(headers), api.store()) else { return Vec::new() };
+    let rows = match store.skews(&tenant, &servers, first, last).await {
+        Ok(rows) => rows,
+        Err(error) => {
+            tracing::warn!(%error, "no clock skew for a trace");
+            return Vec::new();
+        }
+    };
+    // Of several hours the one that most links agree on.
+    let mut best: BTreeMap<(String, String), Skew> = BTreeMap::new();
+    for row in rows {
+        let pair = (row.from_server.clone(), row.to_server.clone());
+        let skew = Skew {
+            from: row.from_server,
+            to: row.to_server,
+            low_ns: row.low_ns,
+            high_ns: row.high_ns,
+            links: row.links,
+        };
+        if best.get(&pair).is_none_or(|known| known.links < skew.links) {
+            best.insert(pair, skew);
+        }
+    }
+    best.into_values().collect()
 }
 
 /// The two records that are asked about.
