@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use event::HopEvent;
+use event::{Hop, HopEvent};
 use store::Decided;
 use trace::skew::{self, Observation};
 use trace::{EventIds, Moment, Request, Span};
@@ -141,8 +141,9 @@ impl Assembly {
     }
 }
 
-/// Whether earlier records of the request may be in the store: something calls its root, or its only hop called
-/// somebody.
+/// Whether earlier records of the request may be in the store: somebody called its root, or it is the edge's part alone
+/// and the edge went on.
 fn is_fragment(request: &Request) -> bool {
-    request.gaps.iter().any(|gap| gap.beside == 0 && (!gap.below || request.spans.len() == 1))
+    let edge_only = request.spans.iter().all(|span| matches!(span.event.hop, Hop::Edge | Hop::Shield));
+    request.gaps.iter().any(|gap| if gap.below { edge_only } else { gap.beside == 0 })
 }

@@ -75,8 +75,8 @@ pub(super) fn of_grpc(
         // Five bytes stand before the message.
         return taken(&body.slice(body.len().min(5)..));
     }
-    let message = find("grpc-message").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    let why = cut(&format!("gRPC {} {}", name(code), message.unwrap_or_default()));
+    let message = find("grpc-message").map(|value| percent_decoded(value.as_bytes())).unwrap_or_default();
+    let why = cut(&format!("gRPC {} {message}", name(code)));
     let pause = find("grpc-status-details-bin").and_then(|value| retry_info(value.as_bytes()));
     match code {
         // Cancelled, deadline exceeded, aborted, unavailable, data loss.
@@ -119,6 +119,26 @@ fn retry_info(base64: &[u8]) -> Option<Duration> {
     let delay = Duration::from_secs(delay.seconds.max(0).unsigned_abs())
         + Duration::from_nanos(delay.nanos.max(0).unsigned_abs().into());
     Some(delay.min(LONGEST_PAUSE))
+}
+
+/// gRPC writes `%XX` for everything but plain ASCII; what is not that stays as it is.
+fn percent_decoded(text: &[u8]) -> String {
+    let digit = |at: usize| char::from(*text.get(at)?).to_digit(16);
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        match (byte, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            _ => {
+                bytes.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn name(code: u32) -> &'static str {

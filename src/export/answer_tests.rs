@@ -31,6 +31,9 @@ fn grpc_codes_mean_what_the_specification_says() {
         assert!(matches!(grpc(code, &[]), Answer::Never { .. }), "{code}");
     }
     assert_eq!(grpc(3, &[]), Answer::Never { why: "gRPC INVALID_ARGUMENT words".into() });
+    let trailers = headers(&[("grpc-status", "3"), ("grpc-message", "bad%20span%3A 100%, %c3%A4%zz%")]);
+    let answer = of_grpc(StatusCode::OK, &HeaderMap::new(), Some(&trailers), &Bytes::new());
+    assert_eq!(answer, Answer::Never { why: "gRPC INVALID_ARGUMENT bad span: 100%, ä%zz%".into() });
     assert!(matches!(grpc(8, &[]), Answer::TooLarge { .. }));
     assert!(matches!(grpc(11, &[]), Answer::TooLarge { .. }));
 }
