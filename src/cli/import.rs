@@ -10,10 +10,10 @@
 //! | [`tally`] | counts what became of it |
 
 mod als;
-mod kind;
-mod opened;
+pub(super) mod kind;
+pub(super) mod opened;
 mod otlp;
-mod pieces;
+pub(super) mod pieces;
 mod send;
 mod tally;
 

@@ -4,6 +4,7 @@
 
 mod client;
 mod engine;
+pub(crate) mod explain;
 mod import;
 mod search;
 mod serve;
@@ -27,6 +28,8 @@ pub(crate) struct Arguments {
 enum Command {
     /// Receive logs, store them, answer queries
     Serve(Box<serve::Arguments>),
+    /// Read log files and say what they tell, offline: no service, no store
+    Explain(explain::Arguments),
     /// Host the embedded ClickHouse engine behind its HTTP interface
     Engine(engine::Arguments),
     /// Send log files to a running service
@@ -43,6 +46,7 @@ enum Command {
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Serve(arguments) => serve::run(*arguments),
+        Command::Explain(arguments) => explain::run(arguments),
         Command::Engine(arguments) => engine::run(arguments),
         Command::Import(arguments) => import::run(arguments),
         Command::Trace(arguments) => trace::run(arguments),

@@ -2,12 +2,14 @@
 //!
 //! Log content comes from the internet: nothing of it reaches the terminal but through [`mod@safe`].
 
+mod explain;
 mod request;
 mod safe;
 mod screen;
 mod table;
 mod waterfall;
 
+pub(crate) use explain::explain;
 pub(crate) use request::trace;
 pub(crate) use safe::safe;
 pub(crate) use screen::{Colour, Screen};

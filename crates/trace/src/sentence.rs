@@ -22,7 +22,7 @@ pub use cause::{Failed, failed_at};
 use event::{Hop, HopEvent};
 
 use self::cause::{Way, failed_calls, tries, way_from};
-use self::outcome::{Outcome, has_failed, is_connection, is_tunnel};
+use self::outcome::{Outcome, has_failed, is_connection, is_tunnel, tells_no_end};
 use self::text::{lasted, ordinal, shown_within};
 use crate::model::{Gap, GapReason, Request};
 use crate::split::in_workload;
@@ -42,7 +42,7 @@ pub fn summary(request: &Request) -> String {
     let Some(entry) = request.spans.first() else { return "No record.".to_owned() };
     let event = &entry.event;
     let way = way_from(request, 0);
-    let mut sentence = if event.intermediate {
+    let mut sentence = if event.intermediate || tells_no_end(event) {
         Sentence::new(running(request))
     } else if is_tunnel(event) {
         Sentence::new(tunnel(request, &way))

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub(crate) use event::{EventAnswer, time_text};
-pub(crate) use request::{GapAnswer, RequestAnswer};
+pub(crate) use request::{GapAnswer, PartAnswer, RequestAnswer, SkewAnswer};
 pub(crate) use span::SpanAnswer;
 #[cfg(test)]
 pub(crate) use span::{HttpAnswer, LinkAnswer, VerdictAnswer};

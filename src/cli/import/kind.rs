@@ -9,7 +9,7 @@ use super::send::Route;
 
 /// What the person says that the files hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(super) enum Format {
+pub(in crate::cli) enum Format {
     /// Told by the content, file by file
     #[default]
     Auto,
@@ -25,7 +25,7 @@ pub(super) enum Format {
 
 /// What one file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::cli) enum Kind {
     Fastly,
     Envoy,
     Als,
@@ -35,7 +35,7 @@ pub(super) enum Kind {
 }
 
 /// What a file with this beginning holds.
-pub(super) fn of(format: Format, head: &[u8]) -> anyhow::Result<Kind> {
+pub(in crate::cli) fn of(format: Format, head: &[u8]) -> anyhow::Result<Kind> {
     Ok(match format {
         Format::Fastly => Kind::Fastly,
         Format::Envoy => Kind::Envoy,
@@ -73,7 +73,7 @@ fn is_binary(head: &[u8]) -> bool {
 
 impl Kind {
     /// Where a stream of this kind may be cut.
-    pub(super) fn cut(self, head: &[u8]) -> Cut {
+    pub(in crate::cli) fn cut(self, head: &[u8]) -> Cut {
         match self {
             Self::Fastly | Self::Envoy
                 if head.trim_ascii_start().first() == Some(&b'[') && is_json_array(head) =>

@@ -10,20 +10,20 @@ use anyhow::Context as _;
 const HEAD_BYTES: u64 = 256 * 1024;
 
 /// A stream that is handed to a blocking thread.
-pub(super) type Stream = Box<dyn Read + Send>;
+pub(in crate::cli) type Stream = Box<dyn Read + Send>;
 
 /// One input, opened.
-pub(super) struct Opened {
+pub(in crate::cli) struct Opened {
     /// Packed size, where it is a file.
-    pub(super) size_bytes: Option<u64>,
+    pub(in crate::cli) size_bytes: Option<u64>,
     /// The unpacked beginning.
-    pub(super) head: Vec<u8>,
+    pub(in crate::cli) head: Vec<u8>,
     /// All of it, unpacked, the head included.
-    pub(super) stream: Stream,
+    pub(in crate::cli) stream: Stream,
 }
 
 /// Opens a path, `-` for stdin; `count` sees the packed bytes as they are read.
-pub(super) fn open(path: &Path, count: impl Fn(u64) + Send + 'static) -> anyhow::Result<Opened> {
+pub(in crate::cli) fn open(path: &Path, count: impl Fn(u64) + Send + 'static) -> anyhow::Result<Opened> {
     let what = || format!("read {}", path.display());
     let (packed, size_bytes): (Stream, _) = if path == Path::new("-") {
         (Box::new(io::stdin()), None)

@@ -4,14 +4,14 @@ use std::io::{self, Read};
 
 /// Bytes of a piece of lines: large enough that a request costs little beside it, small enough that a few in flight
 /// stay within what a service holds for one client.
-pub(super) const PIECE_BYTES: usize = 2 << 20;
+pub(in crate::cli) const PIECE_BYTES: usize = 2 << 20;
 
 /// Most bytes of one record, document or frame; more is a mistake or an attack, and is refused here.
-pub(super) const RECORD_MOST_BYTES: usize = 16 << 20;
+pub(in crate::cli) const RECORD_MOST_BYTES: usize = 16 << 20;
 
 /// Where a stream may be cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cut {
+pub(in crate::cli) enum Cut {
     /// After a line break.
     Lines,
     /// Between the elements of a JSON array that may be larger than a piece, and between arrays on lines of their own.
@@ -26,7 +26,7 @@ pub(super) enum Cut {
 
 /// One piece, or what stood where a piece would be too large.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Piece {
+pub(in crate::cli) enum Piece {
     /// Whole records.
     Whole {
         /// Where the piece began in the (unpacked) file.
@@ -42,7 +42,7 @@ pub(super) enum Piece {
 }
 
 /// The pieces of one stream.
-pub(super) struct Pieces<R> {
+pub(in crate::cli) struct Pieces<R> {
     input: R,
     cut: Cut,
     piece_bytes: usize,
@@ -55,7 +55,7 @@ pub(super) struct Pieces<R> {
 }
 
 impl<R: Read> Pieces<R> {
-    pub(super) fn new(input: R, cut: Cut) -> Self {
+    pub(in crate::cli) fn new(input: R, cut: Cut) -> Self {
         // Documents go out one by one: what is held beyond the first is moved each time.
         let piece_bytes = if cut == Cut::Documents { PIECE_BYTES / 32 } else { PIECE_BYTES };
         Self::with_bounds(input, cut, piece_bytes, RECORD_MOST_BYTES)
@@ -77,7 +77,7 @@ impl<R: Read> Pieces<R> {
 
     /// The next piece, in the order of the stream; `None` at its end. A frame that ends early is an error of kind
     /// `UnexpectedEof`.
-    pub(super) fn next_piece(&mut self) -> io::Result<Option<Piece>> {
+    pub(in crate::cli) fn next_piece(&mut self) -> io::Result<Option<Piece>> {
         if self.cut == Cut::Frames {
             return self.next_frame();
         }

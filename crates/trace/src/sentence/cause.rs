@@ -6,7 +6,7 @@
 
 use event::{Direction, Hop};
 
-use super::outcome::{Outcome, has_failed, is_tunnel};
+use super::outcome::{Outcome, has_failed, is_tunnel, tells_no_end};
 use crate::model::{Request, Span};
 
 /// The way from a span down to the one that decided.
@@ -38,7 +38,7 @@ pub struct Failed {
 /// Where and how a request failed; `None` for one that did not, or that has not ended.
 pub fn failed_at(request: &Request) -> Option<Failed> {
     let entry = &request.spans.first()?.event;
-    if entry.intermediate || is_tunnel(entry) {
+    if entry.intermediate || is_tunnel(entry) || tells_no_end(entry) {
         return None;
     }
     let way = way_from(request, 0);

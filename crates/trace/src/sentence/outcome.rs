@@ -243,6 +243,17 @@ pub(crate) fn is_tunnel(event: &HopEvent<'_>) -> bool {
     event.status == 101
 }
 
+/// Whether a proxy's record of an HTTP request says nothing of its end: Istio's default formats do not mark the line
+/// that Envoy writes when a request begins.
+pub(crate) fn tells_no_end(event: &HopEvent<'_>) -> bool {
+    let is_proxy = !matches!(event.hop, Hop::Edge | Hop::Shield | Hop::Service | Hop::Origin);
+    is_proxy
+        && !is_connection(event)
+        && event.status == 0
+        && event.response_flags.is_empty()
+        && event.details.is_empty()
+}
+
 /// Whether the hop's downstream got something else than it asked for.
 pub(crate) fn has_failed(event: &HopEvent<'_>) -> bool {
     let outcome = Outcome::of(event);
@@ -252,9 +263,10 @@ pub(crate) fn has_failed(event: &HopEvent<'_>) -> bool {
     if is_connection(event) {
         return outcome != Outcome::Passed;
     }
-    // A proxy that sent nothing writes 0; elsewhere 0 means that the record does not say.
-    let sent_nothing =
-        event.status == 0 && !matches!(event.hop, Hop::Edge | Hop::Shield | Hop::Service | Hop::Origin);
+    // A proxy that sent nothing writes 0, with flags or details; elsewhere 0 means that the record does not say.
+    let sent_nothing = event.status == 0
+        && !tells_no_end(event)
+        && !matches!(event.hop, Hop::Edge | Hop::Shield | Hop::Service | Hop::Origin);
     sent_nothing
         || event.status >= 400
         || event.grpc_status.is_some_and(|status| status != 0)

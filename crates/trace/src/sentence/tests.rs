@@ -344,6 +344,20 @@ fn what_is_still_running_is_not_told_as_ended() {
 }
 
 #[test]
+fn a_line_without_an_end_claims_no_failure() {
+    let begun = with(gateway(0, 0), |event| event.correlation_id = 0);
+    let found = requests(vec![begun], Moment::FINAL);
+    assert_eq!(failed_at(&found[0]), None);
+    assert!(
+        summary(&found[0]).starts_with(
+            "GET shop.example.com/cart was still running when the gateway last told of it; no answer so far"
+        ),
+        "{}",
+        summary(&found[0])
+    );
+}
+
+#[test]
 fn fastly_restarts_and_missing_hops_are_said() {
     let restarted = with(edge(48, 200), |event| event.restarts = Some(2));
     assert_eq!(
