@@ -1,0 +1,72 @@
+//! What is to be done with a request.
+
+use crate::log::LogRecord;
+
+/// The decision on one request and the record of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decided {
+    /// What to do.
+    pub decision: Decision,
+    /// The one log line, to be completed by the host with what became of the request.
+    pub log: LogRecord,
+}
+
+/// Sent on, or answered here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Send the request to a backend.
+    Forward(Forward),
+    /// Answer at the edge.
+    Respond(Respond),
+}
+
+/// A request to send on. The host sends exactly these headers (beside framing, which is the platform's) and the
+/// client's body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forward {
+    /// Name of a static backend.
+    pub backend: String,
+    /// The client's method.
+    pub method: String,
+    /// Normalised path and the client's query, rewritten if the route says so.
+    pub target: String,
+    /// Host header for the origin; `None` leaves it to the backend's own setting.
+    pub host: Option<String>,
+    /// All headers, names in lower case, trusted ones set exactly once.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// Neither read from nor written to any cache: true for every request that carried an identity.
+    pub pass: bool,
+    /// Headers to set on the answer, replacing the origin's.
+    pub response_headers: Vec<(String, String)>,
+    /// The route asks for `Cache-Control: private, no-store` where the origin's answer says nothing.
+    pub private: bool,
+}
+
+/// An answer made at the edge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Respond {
+    /// Status code.
+    pub status: u16,
+    /// All headers, names in lower case; the correlation id is among them.
+    pub headers: Vec<(String, String)>,
+    /// Small; empty for redirects and for `HEAD`.
+    pub body: Vec<u8>,
+}
+
+impl Forward {
+    /// The answer when the backend gave none: 502 or 504, with the correlation id as on every answer.
+    pub fn failure(&self, status: u16, title: &str) -> Respond {
+        Respond::problem(status, title, &self.response_headers)
+    }
+}
+
+impl Respond {
+    /// A problem document (RFC 9457) that says no more than the client may know.
+    pub fn problem(status: u16, title: &str, headers: &[(String, String)]) -> Self {
+        let body = serde_json::json!({ "type": "about:blank", "title": title, "status": status });
+        let mut all = headers.to_vec();
+        all.push(("content-type".into(), "application/problem+json".into()));
+        all.push(("cache-control".into(), "no-store".into()));
+        Self { status, headers: all, body: body.to_string().into_bytes() }
+    }
+}

@@ -1,0 +1,18 @@
+//! The pure core of the edge verification service: one decision per request, no platform, no clock of its own.
+//!
+//! [`decide`] takes the configuration, the machine ([`Host`]) and the request as it came, and says what to send on
+//! or what to answer, with the one log record of it. Whatever goes wrong inside ends in a refusal.
+
+mod config;
+mod decide;
+mod decision;
+mod host;
+mod log;
+mod request;
+
+pub use config::{Config, ConfigError};
+pub use decide::decide;
+pub use decision::{Decided, Decision, Forward, Respond};
+pub use host::{FetchError, FetchRequest, FetchResponse, Host, MAX_FETCH_BYTES};
+pub use log::{LogRecord, Timings, Tls, Verdict};
+pub use request::{ClientTls, IncomingRequest};
