@@ -1,12 +1,426 @@
-//! The decision on one request.
+//! The decision on one request: read, route, credential, demands, stamp. Each step either goes on or refuses; there is no
+//! way round one.
 
-use crate::config::Config;
-use crate::decision::{Decided, Decision, Respond};
+use crate::config::{Action, Auth, Config, Forwarding, Route};
+use crate::decision::{Decided, Decision, Forward, Respond};
 use crate::host::Host;
-use crate::log::LogRecord;
+use crate::log::{LogRecord, Timings, Tls, Verdict};
+use crate::login::{self, Lost, Sent};
+use crate::path::{host_of, is_query, normalise};
 use crate::request::IncomingRequest;
+use crate::session;
+use crate::stamp::{self, Ids};
+use crate::verify::{Identity, Refusal};
+use crate::{route, verify};
+
+/// Where the public keys of the edge token are served.
+pub const EDGE_KEYS_PATH: &str = "/.well-known/edge-jwks.json";
+/// Headers of one request, together; Fastly itself stops at 69 KB.
+const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// Headers of one request.
+const MAX_HEADERS: usize = 200;
 
 /// Decides on one request. Never panics; whatever fails is a refusal.
-pub fn decide(_config: &Config, _host: &mut impl Host, _request: &IncomingRequest) -> Decided {
-    Decided { decision: Decision::Respond(Respond::problem(503, "not ready", &[])), log: LogRecord::default() }
+pub fn decide(config: &Config, host: &mut impl Host, request: &IncomingRequest) -> Decided {
+    let start_us = host.now_unix_us();
+    let ids = stamp::mint_ids(config, host, request);
+    let log = first_entries(config, host, request, &ids, start_us);
+    let mut flow = Flow { config, host, request, ids, log, query: request.raw_query(), start_us };
+    let decision = flow.run();
+    let mut log = flow.log;
+    if let Decision::Respond(respond) = &decision {
+        log.status = respond.status;
+    }
+    Decided { decision, log }
+}
+
+fn first_entries(
+    config: &Config,
+    host: &impl Host,
+    request: &IncomingRequest,
+    ids: &Ids,
+    start_us: u64,
+) -> LogRecord {
+    LogRecord {
+        v: 1,
+        src: "throughline-edge",
+        ts_us: start_us,
+        correlation_id: ids.correlation_id.clone(),
+        traceparent: ids.traceparent.clone(),
+        parent_span_id: ids.parent_span_id.clone(),
+        links: ids.link.iter().cloned().collect(),
+        edge_request_id: host.client_request_id(),
+        service_id: host.service_id(),
+        service_version: host.service_version(),
+        pop: host.pop(),
+        method: cut(&request.method, 32),
+        scheme: cut(&request.scheme, 16),
+        host: cut(&request.authority, 255),
+        path: cut(request.raw_path(), 2000),
+        protocol: cut(&request.protocol, 32),
+        client_ip: host.client_ip().map(|ip| ip.to_string()).unwrap_or_default(),
+        user_agent: request.only_value("user-agent").map(|text| cut(text, 1000)).unwrap_or_default(),
+        verdict: Verdict { policy_version: config.policy_version.clone(), ..Verdict::default() },
+        tls: Tls {
+            version: request.tls.version.clone(),
+            cipher: request.tls.cipher.clone(),
+            ja4: request.tls.ja4.clone(),
+        },
+        timings: Timings::default(),
+        ..LogRecord::default()
+    }
+}
+
+/// At most so many bytes, cut at a character.
+fn cut(text: &str, bytes: usize) -> String {
+    let end = (0..=bytes.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    text.get(..end).unwrap_or_default().to_owned()
+}
+
+struct Flow<'a, H: Host> {
+    config: &'a Config,
+    host: &'a mut H,
+    request: &'a IncomingRequest,
+    ids: Ids,
+    log: LogRecord,
+    query: Option<&'a str>,
+    start_us: u64,
+}
+
+/// How a request is let in.
+enum Credential {
+    None,
+    Bearer(String),
+    Session(session::Session),
+}
+
+impl<H: Host> Flow<'_, H> {
+    fn base_headers(&self) -> Vec<(String, String)> {
+        vec![(self.config.stamp.correlation_header.clone(), self.ids.correlation_id.clone())]
+    }
+
+    fn verdict(&mut self, outcome: &str, rule: &str, reason: &str) {
+        self.log.verdict.outcome = outcome.into();
+        self.log.verdict.rule = rule.into();
+        self.log.verdict.reason = reason.into();
+    }
+
+    /// A refusal. The client is told the status alone: which check it was is for the log.
+    fn refuse(&mut self, status: u16, rule: &str, reason: &str) -> Decision {
+        self.verdict(if status >= 500 { "error" } else { "deny" }, rule, reason);
+        let title = match status {
+            400 => "the request cannot be read without doubt",
+            401 => "a valid credential is needed",
+            403 => "not allowed",
+            404 => "nothing here",
+            405 => "this method is not served",
+            503 => "not available for the moment",
+            _ => "refused",
+        };
+        let mut respond = Respond::problem(status, title, &self.base_headers());
+        match status {
+            401 => {
+                let value =
+                    if reason == "no_credential" { "Bearer" } else { "Bearer error=\"invalid_token\"" };
+                respond.headers.push(("www-authenticate".into(), value.into()));
+            }
+            503 => respond.headers.push(("retry-after".into(), "1".into())),
+            _ => {}
+        }
+        Decision::Respond(self.for_method(respond))
+    }
+
+    /// `HEAD` has no body.
+    fn for_method(&self, mut respond: Respond) -> Respond {
+        if self.request.method == "HEAD" {
+            respond.body.clear();
+        }
+        respond
+    }
+
+    fn run(&mut self) -> Decision {
+        let (host, path) = match self.read() {
+            Ok(read) => read,
+            Err((status, reason)) => return self.refuse(status, "request", reason),
+        };
+        self.log.path.clone_from(&path);
+        self.log.host.clone_from(&host);
+        if let Some(decision) = self.own_paths(&path, &host) {
+            return decision;
+        }
+        let config = self.config;
+        let Some(route) = route::find(config, &host, &self.request.method, &path) else {
+            return self.refuse(404, "request", "no_route");
+        };
+        self.log.route.clone_from(&route.name);
+        match &route.action {
+            Action::Deny { status } => return self.refuse(*status, &route.name, "denied_by_route"),
+            Action::Maintenance { retry_after_s } => {
+                self.verdict("deny", &route.name, "maintenance");
+                let mut respond = Respond::problem(503, "closed for maintenance", &self.base_headers());
+                respond.headers.push(("retry-after".into(), retry_after_s.to_string()));
+                return Decision::Respond(self.for_method(respond));
+            }
+            Action::Forward(_) | Action::Redirect { .. } => {}
+        }
+        let before_us = self.host.now_unix_us();
+        let identity = self.identify(route);
+        self.log.timings.verify_us = Some(self.host.now_unix_us().saturating_sub(before_us));
+        let identity = match identity {
+            Ok(identity) => identity,
+            Err(refusal) => return self.turn_away(route, refusal),
+        };
+        match &route.action {
+            Action::Redirect { to, status } => {
+                self.verdict("redirect", &route.name, "redirected_by_route");
+                let mut headers = self.base_headers();
+                headers.push(("location".into(), to.clone()));
+                headers.push(("cache-control".into(), "no-store".into()));
+                Decision::Respond(Respond { status: *status, headers, body: Vec::new() })
+            }
+            Action::Forward(forward) => self.forward(route, forward, identity.as_ref(), (&host, &path)),
+            Action::Deny { status } => self.refuse(*status, &route.name, "denied_by_route"),
+            Action::Maintenance { .. } => self.refuse(503, &route.name, "maintenance"),
+        }
+    }
+
+    /// Host in lower case and the normalised path, of a request that can be read in one way only.
+    fn read(&self) -> Result<(String, String), (u16, &'static str)> {
+        let request = self.request;
+        let bytes: usize = request.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+        if request.headers.len() > MAX_HEADERS || bytes > MAX_HEADER_BYTES {
+            return Err((431, "headers_too_large"));
+        }
+        let method = request.method.as_bytes();
+        if method.is_empty() || method.len() > 32 || !method.iter().all(u8::is_ascii_uppercase) {
+            return Err((405, "method"));
+        }
+        if matches!(request.method.as_str(), "TRACE" | "CONNECT" | "TRACK") {
+            return Err((405, "method"));
+        }
+        let host = host_of(&request.authority).ok_or((400, "host"))?;
+        let mut hosts = request.values("host");
+        if hosts.next().is_some_and(|own| own != request.authority.as_bytes()) || hosts.next().is_some() {
+            return Err((400, "host"));
+        }
+        let path = normalise(request.raw_path()).map_err(|bad| (400, bad.0))?;
+        if !self.query.is_none_or(is_query) || request.target.len() > 8192 {
+            return Err((400, "query"));
+        }
+        Ok((host, path))
+    }
+
+    /// What the edge answers itself: its keys, the callback, the logout.
+    fn own_paths(&mut self, path: &str, host: &str) -> Option<Decision> {
+        let config = self.config;
+        if let Some(token) = config.edge_token.as_ref().filter(|_| path == EDGE_KEYS_PATH) {
+            if !matches!(self.request.method.as_str(), "GET" | "HEAD") {
+                return Some(self.refuse(405, "edge_keys", "method"));
+            }
+            let Some(keys) = stamp::published_keys(token, self.host) else {
+                return Some(self.refuse(503, "edge_keys", "no_signing_key"));
+            };
+            self.verdict("allow", "edge_keys", "public");
+            let mut headers = self.base_headers();
+            headers.push(("content-type".into(), "application/jwk-set+json".into()));
+            headers.push(("cache-control".into(), "public, max-age=300".into()));
+            let respond = Respond { status: 200, headers, body: keys.into_bytes() };
+            return Some(Decision::Respond(self.for_method(respond)));
+        }
+        let login = config.login.as_ref()?;
+        let (our_host, _) = crate::config::Issuer::split_https(&login.redirect_uri)?;
+        if host_of(our_host).as_deref() != Some(host) || self.request.method != "GET" {
+            return None;
+        }
+        if path == login.logout_path {
+            return Some(self.send(login::end(login), "logout", "logged_out"));
+        }
+        if path != login.callback_path() {
+            return None;
+        }
+        let Some(secret) = self.session_secret() else {
+            return Some(self.refuse(503, "login", "no_session_secret"));
+        };
+        Some(match login::callback(config, login, self.host, (&secret, &self.ids), self.request) {
+            Ok(sent) => self.send(sent, "login", "logged_in"),
+            Err(Lost(status, reason)) => self.refuse(status, "login", reason),
+        })
+    }
+
+    fn session_secret(&mut self) -> Option<Vec<u8>> {
+        let name = &self.config.login.as_ref()?.session_secret;
+        self.host.secret(name).filter(|secret| session::is_strong(secret))
+    }
+
+    fn send(&mut self, sent: Sent, rule: &str, reason: &str) -> Decision {
+        self.verdict("redirect", rule, reason);
+        self.log.journey_id = sent.journey;
+        self.log.links.extend(sent.link);
+        if let Some((issuer, kid, subject)) = sent.identity {
+            self.log_identity(&issuer, &kid, &subject);
+        }
+        let mut headers = self.base_headers();
+        headers.push(("location".into(), sent.to));
+        headers.push(("cache-control".into(), "no-store".into()));
+        headers.push(("referrer-policy".into(), "no-referrer".into()));
+        headers.extend(sent.cookies.into_iter().map(|cookie| ("set-cookie".into(), cookie)));
+        Decision::Respond(Respond { status: 302, headers, body: Vec::new() })
+    }
+
+    fn log_identity(&mut self, issuer: &str, kid: &str, subject: &str) {
+        let iss = self.config.issuers.iter().find(|own| own.name == issuer).map(|own| own.iss.clone());
+        self.log.issuer = iss.unwrap_or_default();
+        self.log.kid = kid.to_owned();
+        let secret = self.config.subject_secret.as_ref().and_then(|name| self.host.secret(name));
+        let pseudonym = secret
+            .filter(|secret| secret.len() >= 16)
+            .and_then(|secret| login::pseudonym(&secret, &self.log.issuer, subject));
+        self.log.subject = pseudonym.unwrap_or_default();
+    }
+
+    /// Who the request is from; `None` where nobody needs to say.
+    fn identify(&mut self, route: &Route) -> Result<Option<Identity>, Refusal> {
+        if route.auth == Auth::Public {
+            return Ok(None);
+        }
+        let identity = match self.credential()? {
+            Credential::None if route.auth == Auth::Optional => return Ok(None),
+            Credential::None => return Err(Refusal::Missing),
+            Credential::Bearer(token) => verify::verify(self.config, self.host, &route.issuers, &token)?,
+            Credential::Session(session) => {
+                if !route.issuers.is_empty() && !route.issuers.contains(&session.issuer) {
+                    return Err(Refusal::UnknownIssuer);
+                }
+                self.log.journey_id.clone_from(&session.journey);
+                // The request that the browser repeats after the login, and what the page loads with it.
+                if self.host.now_unix_ms() / 1000 < session.iat.saturating_add(60) {
+                    self.log.links.push(session.link.clone());
+                }
+                login::identity(&session)
+            }
+        };
+        self.log_identity(&identity.issuer, &identity.kid, identity.subject());
+        route::check_required(&route.require, &identity)?;
+        Ok(Some(identity))
+    }
+
+    /// The one credential of a request. A token in a query is refused wherever it stands: it is in logs already.
+    fn credential(&mut self) -> Result<Credential, Refusal> {
+        let names = ["access_token", "id_token", "bearer_token", "jwt"];
+        let pairs =
+            self.query.unwrap_or_default().split('&').map(|pair| pair.split('=').next().unwrap_or_default());
+        for name in pairs {
+            let name = crate::encoding::from_form(name).unwrap_or_default().to_ascii_lowercase();
+            if names.contains(&name.as_str()) {
+                return Err(Refusal::ManyCredentials);
+            }
+        }
+        // An origin that reads `_` as `-` would see a second one.
+        let mut values =
+            self.request.headers.iter().filter(|(name, _)| name.trim().eq_ignore_ascii_case("authorization"));
+        let bearer = match (values.next(), values.next()) {
+            (None, _) => None,
+            (Some(_), Some(_)) => return Err(Refusal::ManyCredentials),
+            (Some((_, value)), None) => {
+                let text = std::str::from_utf8(value).map_err(|_| Refusal::Malformed)?;
+                if text.contains(',') {
+                    return Err(Refusal::ManyCredentials);
+                }
+                let (scheme, token) = text.trim().split_once(' ').ok_or(Refusal::Malformed)?;
+                if !scheme.eq_ignore_ascii_case("bearer") {
+                    return Err(Refusal::Malformed);
+                }
+                Some(token.trim().to_owned())
+            }
+        };
+        let now_s = self.host.now_unix_ms() / 1000;
+        let carries = !session::cookies(self.request, session::SESSION_COOKIE).is_empty();
+        let session = if carries && self.config.login.is_some() {
+            let secret = self.session_secret();
+            session::read(self.config, secret.as_deref(), self.request, now_s)?
+        } else {
+            None
+        };
+        match (bearer, session) {
+            (Some(_), _) if carries && self.config.login.is_some() => Err(Refusal::ManyCredentials),
+            (Some(token), _) => Ok(Credential::Bearer(token)),
+            (None, Some(session)) => Ok(Credential::Session(session)),
+            (None, None) => Ok(Credential::None),
+        }
+    }
+
+    /// To the login, where a person can do something about it; else an answer.
+    fn turn_away(&mut self, route: &Route, refusal: Refusal) -> Decision {
+        let config = self.config;
+        if route.login
+            && login::leads_to_login(refusal)
+            && login::is_navigation(self.request)
+            && let Some(login) = &config.login
+        {
+            let Some(secret) = self.session_secret() else {
+                return self.refuse(503, "login", "no_session_secret");
+            };
+            return match login::begin(login, self.host, &secret, &self.ids, &self.request.target) {
+                Some(sent) => self.send(sent, &route.name, "login_needed"),
+                None => self.refuse(503, "login", "state_too_large"),
+            };
+        }
+        self.refuse(refusal.status(), &route.name, refusal.reason())
+    }
+
+    fn forward(
+        &mut self,
+        route: &Route,
+        forward: &Forwarding,
+        identity: Option<&Identity>,
+        (host, path): (&str, &str),
+    ) -> Decision {
+        let config = self.config;
+        let Some(path_on) = route::rewrite(forward, path) else {
+            return self.refuse(400, &route.name, "rewritten_path");
+        };
+        let target = match self.query {
+            Some(query) => format!("{path_on}?{query}"),
+            None => path_on.clone(),
+        };
+        let keep_auth = config.stamp.forward_authorization && route.auth != Auth::Public;
+        let mut headers = stamp::strip(config, self.request, keep_auth);
+        let has_cookie = headers.iter().any(|(name, _)| name == "cookie");
+        let client_ip = self.host.client_ip();
+        stamp::set_ids(&mut headers, config, &self.ids, client_ip, (&self.request.scheme, host));
+        if let Some(identity) = identity {
+            stamp::set_claims(&mut headers, config, identity);
+        }
+        if let Some(token) = &config.edge_token {
+            let bound = (self.request.method.as_str(), target.as_str(), self.ids.correlation_id.as_str());
+            let Some(minted) = stamp::edge_token(config, token, self.host, bound, identity) else {
+                return self.refuse(503, &route.name, "no_edge_token");
+            };
+            stamp::set(&mut headers, &token.header, minted);
+        }
+        let backend = route::backend(forward, identity).to_owned();
+        self.log.backend.clone_from(&backend);
+        if path_on != path {
+            self.log.upstream_path = path_on;
+        }
+        let reason = match (identity, route.auth) {
+            (Some(_), _) => "verified",
+            (None, Auth::Public) => "public",
+            (None, _) => "anonymous",
+        };
+        self.verdict("allow", &route.name, reason);
+        let read_only = matches!(self.request.method.as_str(), "GET" | "HEAD");
+        self.log.timings.upstream_start_us = Some(self.host.now_unix_us().saturating_sub(self.start_us));
+        Decision::Forward(Forward {
+            backend,
+            method: self.request.method.clone(),
+            target,
+            host: forward.host.clone(),
+            headers,
+            // Optional routes answer differently to those who say who they are.
+            pass: identity.is_some() || route.auth != Auth::Public || has_cookie || !read_only,
+            response_headers: self.base_headers(),
+            private: identity.is_some(),
+        })
+    }
 }

@@ -38,7 +38,8 @@ pub struct Forward {
     pub pass: bool,
     /// Headers to set on the answer, replacing the origin's.
     pub response_headers: Vec<(String, String)>,
-    /// The route asks for `Cache-Control: private, no-store` where the origin's answer says nothing.
+    /// The request carried an identity: the host adds `Cache-Control: private, no-store` where the origin's answer
+    /// has no `Cache-Control`.
     pub private: bool,
 }
 
@@ -61,9 +62,13 @@ impl Forward {
 }
 
 impl Respond {
-    /// A problem document (RFC 9457) that says no more than the client may know.
+    /// A problem document (RFC 9457) that says no more than the client may know. The first of `headers` is the
+    /// correlation id's; the document names it as `correlation_id`, so that a person can quote it.
     pub fn problem(status: u16, title: &str, headers: &[(String, String)]) -> Self {
-        let body = serde_json::json!({ "type": "about:blank", "title": title, "status": status });
+        let id = headers.first().map(|(_, id)| id.as_str());
+        let body = serde_json::json!({
+            "type": "about:blank", "title": title, "status": status, "correlation_id": id,
+        });
         let mut all = headers.to_vec();
         all.push(("content-type".into(), "application/problem+json".into()));
         all.push(("cache-control".into(), "no-store".into()));

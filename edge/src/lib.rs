@@ -3,15 +3,25 @@
 //! [`decide`] takes the configuration, the machine ([`Host`]) and the request as it came, and says what to send on
 //! or what to answer, with the one log record of it. Whatever goes wrong inside ends in a refusal.
 
-mod config;
+pub mod config;
 mod decide;
 mod decision;
+mod encoding;
 mod host;
 mod log;
+mod login;
+mod path;
 mod request;
+mod route;
+mod session;
+mod stamp;
+pub mod verify;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use config::{Config, ConfigError};
-pub use decide::decide;
+pub use decide::{EDGE_KEYS_PATH, decide};
 pub use decision::{Decided, Decision, Forward, Respond};
 pub use host::{FetchError, FetchRequest, FetchResponse, Host, MAX_FETCH_BYTES};
 pub use log::{LogRecord, Timings, Tls, Verdict};

@@ -1,0 +1,289 @@
+//! What the types alone cannot say of a configuration item. Every error names its place.
+
+use std::collections::HashSet;
+
+use super::{Action, Auth, Config, ConfigError, Issuer, Login, Preset, Route, TokenKind};
+use crate::path::{is_header_name, normalise};
+
+fn wrong<T>(at: impl Into<String>, what: impl Into<String>) -> Result<T, ConfigError> {
+    Err(ConfigError { at: at.into(), what: what.into() })
+}
+
+fn unique<'a>(at: &str, names: impl Iterator<Item = &'a str>) -> Result<(), ConfigError> {
+    let mut seen = HashSet::new();
+    for (i, name) in names.enumerate() {
+        if name.is_empty() || name.len() > 100 || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return wrong(
+                format!("{at}[{i}].name"),
+                "must be 1 to 100 visible ASCII characters without blanks",
+            );
+        }
+        if !seen.insert(name) {
+            return wrong(format!("{at}[{i}].name"), format!("{name:?} is there twice; names must differ"));
+        }
+    }
+    Ok(())
+}
+
+fn path(at: String, path: &str) -> Result<(), ConfigError> {
+    match normalise(path) {
+        Ok(normal) if normal == path => Ok(()),
+        Ok(normal) => wrong(at, format!("is compared with normalised paths; write {normal:?}")),
+        Err(_) => {
+            wrong(at, "must be a path beginning with /, without //, dot segments, ; or encoded slashes")
+        }
+    }
+}
+
+fn within(at: String, value: u64, range: std::ops::RangeInclusive<u64>) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    wrong(at, format!("is {value} and must be {} to {}", range.start(), range.end()))
+}
+
+fn https(at: String, url: &str) -> Result<(), ConfigError> {
+    if Issuer::split_https(url).is_some() { Ok(()) } else { wrong(at, "must be an https:// URL") }
+}
+
+impl Config {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.version != 1 {
+            return wrong("version", format!("is {} and this service reads version 1", self.version));
+        }
+        if self.policy_version.is_empty() || self.policy_version.len() > 100 {
+            return wrong("policy_version", "must be 1 to 100 bytes, e.g. a date or a commit");
+        }
+        if self.log_endpoint.is_empty() {
+            return wrong("log_endpoint", "must name a log endpoint");
+        }
+        unique("issuers", self.issuers.iter().map(|issuer| issuer.name.as_str()))?;
+        unique("routes", self.routes.iter().map(|route| route.name.as_str()))?;
+        for (i, issuer) in self.issuers.iter().enumerate() {
+            issuer.check(&format!("issuers[{i}]"))?;
+            if self.issuers[..i].iter().any(|other| other.iss == issuer.iss) {
+                return wrong(
+                    format!("issuers[{i}].iss"),
+                    "is there twice; one block takes several audiences",
+                );
+            }
+        }
+        if self.routes.is_empty() {
+            return wrong("routes", "is empty, so that every request would be answered 404");
+        }
+        for (i, route) in self.routes.iter().enumerate() {
+            route.check(&format!("routes[{i}]"), self)?;
+        }
+        self.check_stamp()?;
+        self.check_edge_token()?;
+        self.login.iter().try_for_each(|login| login.check(self))
+    }
+
+    fn check_stamp(&self) -> Result<(), ConfigError> {
+        let stamp = &self.stamp;
+        let mut names = vec![("stamp.correlation_header".to_owned(), &stamp.correlation_header)];
+        names.extend(
+            stamp.claims.iter().enumerate().map(|(i, c)| (format!("stamp.claims[{i}].header"), &c.header)),
+        );
+        names.extend(self.edge_token.iter().map(|token| ("edge_token.header".to_owned(), &token.header)));
+        for (i, (at, name)) in names.iter().enumerate() {
+            if !is_header_name(name.as_bytes())
+                || name.bytes().any(|byte| byte.is_ascii_uppercase() || byte == b'_')
+            {
+                return wrong(at, format!("{name:?} must be a header name in lower case, with - and not _"));
+            }
+            if crate::stamp::is_own(name) {
+                return wrong(at, format!("{name:?} has a meaning of its own; choose another header"));
+            }
+            if names[..i].iter().any(|(_, other)| other == name) {
+                return wrong(at, format!("{name:?} is set from two places"));
+            }
+        }
+        for (i, claim) in stamp.claims.iter().enumerate() {
+            within(format!("stamp.claims[{i}].max_bytes"), claim.max_bytes as u64, 1..=4096)?;
+            if !claim.separator.is_ascii_graphic() || claim.separator == '%' {
+                return wrong(
+                    format!("stamp.claims[{i}].separator"),
+                    "must be one visible ASCII character, not %",
+                );
+            }
+        }
+        for (i, prefix) in stamp.strip_prefixes.iter().enumerate() {
+            if prefix.len() < 3 {
+                return wrong(format!("stamp.strip_prefixes[{i}]"), "must have 3 characters or more");
+            }
+        }
+        Ok(())
+    }
+
+    fn check_edge_token(&self) -> Result<(), ConfigError> {
+        let Some(token) = &self.edge_token else { return Ok(()) };
+        https("edge_token.issuer".into(), &token.issuer)?;
+        if token.audience.is_empty() {
+            return wrong("edge_token.audience", "must not be empty");
+        }
+        within("edge_token.lifetime_s".into(), token.lifetime_s, 1..=edge_token::MAX_LIFETIME_S)?;
+        if token.keys.is_empty() || token.keys.len() > 2 {
+            return wrong("edge_token.keys", "must have one key, or two during a rotation");
+        }
+        unique("edge_token.keys", token.keys.iter().map(|key| key.kid.as_str()))
+    }
+}
+
+impl Issuer {
+    fn check(&self, at: &str) -> Result<(), ConfigError> {
+        https(format!("{at}.iss"), &self.iss)?;
+        if self.preset == Preset::Okta && !self.iss.contains("/oauth2/") {
+            let what = "is Okta's org server, whose access tokens only Okta may check; use a custom authorization \
+                        server, such as https://example.okta.com/oauth2/default";
+            return wrong(format!("{at}.iss"), what);
+        }
+        if self.preset == Preset::Entra && !self.iss.ends_with("/v2.0") {
+            return wrong(format!("{at}.iss"), "must be https://login.microsoftonline.com/<tenant>/v2.0");
+        }
+        match self.jwks_path() {
+            Some(jwks) if jwks.starts_with('/') && jwks.bytes().all(|byte| byte.is_ascii_graphic()) => {}
+            _ => return wrong(format!("{at}.jwks.path"), "must be given, beginning with /, for this issuer"),
+        }
+        if self.jwks.backend.is_empty() {
+            return wrong(format!("{at}.jwks.backend"), "must name a static backend");
+        }
+        let by_client = self.preset == Preset::Cognito;
+        if by_client && self.client_ids.is_empty() {
+            return wrong(
+                format!("{at}.client_ids"),
+                "must list the app clients: Cognito's access tokens have no aud",
+            );
+        }
+        if !by_client && self.audiences.is_empty() {
+            return wrong(format!("{at}.audiences"), "must list at least one audience");
+        }
+        if self.token_kind() == TokenKind::Access && self.preset == Preset::Google {
+            return wrong(format!("{at}.token"), "must be id: Google's access tokens are opaque");
+        }
+        within(format!("{at}.skew_s"), self.skew_s, 0..=60)?;
+        within(format!("{at}.max_lifetime_s"), self.max_lifetime_s, 1..=31 * 86_400)
+    }
+}
+
+impl Route {
+    fn check(&self, at: &str, config: &Config) -> Result<(), ConfigError> {
+        let matches = &self.matches;
+        if matches.path.is_some() && matches.path_prefix.is_some() {
+            return wrong(format!("{at}.match"), "has both path and path_prefix; keep one");
+        }
+        for (name, text) in [("path", &matches.path), ("path_prefix", &matches.path_prefix)] {
+            text.iter().try_for_each(|text| path(format!("{at}.match.{name}"), text))?;
+        }
+        for (i, host) in matches.hosts.iter().enumerate() {
+            let plain = host.strip_prefix("*.").unwrap_or(host);
+            if plain.is_empty()
+                || !plain.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-'))
+            {
+                return wrong(
+                    format!("{at}.match.hosts[{i}]"),
+                    "must be a host name in lower case without a port",
+                );
+            }
+        }
+        for (i, name) in self.issuers.iter().enumerate() {
+            if !config.issuers.iter().any(|issuer| issuer.name == *name) {
+                return wrong(format!("{at}.issuers[{i}]"), format!("there is no issuer named {name:?}"));
+            }
+        }
+        if self.auth != Auth::Required && !self.require.is_empty() {
+            return wrong(format!("{at}.require"), "asks what only auth \"required\" can hold to");
+        }
+        if self.auth == Auth::Required
+            && config.issuers.is_empty()
+            && matches!(self.action, Action::Forward(_))
+        {
+            return wrong(
+                format!("{at}.auth"),
+                "is required, but there are no issuers, so nobody could ever pass",
+            );
+        }
+        if self.login && (config.login.is_none() || self.auth != Auth::Required) {
+            return wrong(format!("{at}.login"), "needs a login block and auth \"required\"");
+        }
+        self.check_action(at, config)
+    }
+
+    fn check_action(&self, at: &str, config: &Config) -> Result<(), ConfigError> {
+        match &self.action {
+            Action::Forward(forward) => {
+                if forward.backend.is_empty() {
+                    return wrong(format!("{at}.action.forward.backend"), "must name a static backend");
+                }
+                if forward.by_claim.is_some() && self.auth == Auth::Public {
+                    return wrong(
+                        format!("{at}.action.forward.by_claim"),
+                        "needs a credential, and the route is public",
+                    );
+                }
+                if let Some(rewrite) = &forward.rewrite {
+                    for (name, text) in
+                        [("strip_prefix", &rewrite.strip_prefix), ("add_prefix", &rewrite.add_prefix)]
+                    {
+                        let at = || format!("{at}.action.forward.rewrite.{name}");
+                        text.iter().try_for_each(|text| path(at(), text))?;
+                    }
+                }
+                Ok(())
+            }
+            Action::Redirect { to, status } => {
+                if ![301, 302, 303, 307, 308].contains(status) {
+                    return wrong(
+                        format!("{at}.action.redirect.status"),
+                        "must be 301, 302, 303, 307 or 308",
+                    );
+                }
+                let listed = Issuer::split_https(to)
+                    .is_some_and(|(host, _)| config.redirect_hosts.iter().any(|h| h == host));
+                if listed || crate::path::is_local(to) {
+                    return Ok(());
+                }
+                wrong(
+                    format!("{at}.action.redirect.to"),
+                    "must be a path, or https:// with a host of redirect_hosts",
+                )
+            }
+            Action::Deny { status } => {
+                within(format!("{at}.action.deny.status"), u64::from(*status), 400..=499)
+            }
+            Action::Maintenance { .. } => Ok(()),
+        }
+    }
+}
+
+impl Login {
+    fn check(&self, config: &Config) -> Result<(), ConfigError> {
+        if !config.issuers.iter().any(|issuer| issuer.name == self.issuer) {
+            return wrong("login.issuer", format!("there is no issuer named {:?}", self.issuer));
+        }
+        https("login.authorization_endpoint".into(), &self.authorization_endpoint)?;
+        self.end_session_endpoint
+            .iter()
+            .try_for_each(|url| https("login.end_session_endpoint".into(), url))?;
+        https("login.redirect_uri".into(), &self.redirect_uri)?;
+        path("login.redirect_uri".into(), self.callback_path())?;
+        path("login.logout_path".into(), &self.logout_path)?;
+        if self.callback_path() == "/" || self.callback_path() == self.logout_path {
+            return wrong("login.redirect_uri", "must have a path of its own, such as /callback");
+        }
+        match &self.token_endpoint.path {
+            Some(path) if path.starts_with('/') => {}
+            _ => return wrong("login.token_endpoint.path", "must be given, beginning with /"),
+        }
+        if self.client_id.is_empty() {
+            return wrong("login.client_id", "must not be empty");
+        }
+        within("login.session_s".into(), self.session_s, 60..=86_400)
+    }
+
+    /// The path of the callback.
+    pub fn callback_path(&self) -> &str {
+        Issuer::split_https(&self.redirect_uri)
+            .map_or("/", |(_, path)| if path.is_empty() { "/" } else { path })
+    }
+}
