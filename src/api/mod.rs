@@ -108,6 +108,7 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/api/v1/rejects", get(rejects::rejects))
         .route("/api/v1/sources", get(sources::sources))
         .route("/api/v1/openapi.json", get(openapi::document))
+        .nest("/tempo", tempo::routes())
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

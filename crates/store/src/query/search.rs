@@ -133,11 +133,16 @@ impl SearchFilter {
 }
 
 /// How far clocks may run ahead of ours for `from` to leave out older receipts, in seconds.
-const CLOCK_AHEAD_S: u32 = 86_400;
+pub(super) const CLOCK_AHEAD_S: u32 = 86_400;
 
 /// The windows of receipt to read, as first and last bucket, from where the order begins (or `place_s`, where the page
 /// before ended) to its other end; each six times as wide as the one before.
-fn windows(order: SearchOrder, place_s: Option<u32>, oldest_s: u32, newest_s: u32) -> Vec<(u32, u32)> {
+pub(super) fn windows(
+    order: SearchOrder,
+    place_s: Option<u32>,
+    oldest_s: u32,
+    newest_s: u32,
+) -> Vec<(u32, u32)> {
     let (mut first_s, mut last_s) = match order {
         SearchOrder::Newest => (oldest_s, place_s.map_or(newest_s, |place| place.min(newest_s))),
         SearchOrder::Oldest => (place_s.map_or(oldest_s, |place| place.max(oldest_s)), newest_s),
@@ -233,7 +238,7 @@ impl Store {
     }
 
     /// First and last bucket of receipt of a tenant; `None` without events. Reads the sparse index only.
-    async fn received_range(&self, tenant: &str) -> Result<Option<(u32, u32)>, StoreError> {
+    pub(super) async fn received_range(&self, tenant: &str) -> Result<Option<(u32, u32)>, StoreError> {
         let (first, last): (u32, u32) = self
             .read("SELECT min(bucket), max(bucket) FROM events WHERE tenant = {tenant:String}")
             .param("tenant", tenant)

@@ -25,7 +25,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 
 pub use derived::{is_client, is_error, span_name, status_message};
-pub use span::PHASES;
+pub use span::{PHASES, key_value};
 pub use tags::{ATTRIBUTE_PREFIX, Kind, RESOURCE_TAGS, Reading, SPAN_TAGS, Scope, Tag};
 
 use crate::model::Request;
@@ -134,5 +134,5 @@ fn id_text(kind: IdKind, value: u128) -> String {
 
 /// An attribute with a text.
 fn text_attribute(key: &str, text: String) -> KeyValue {
-    span::key_value(key, Reading::Text(text.into()))
+    key_value(key, Reading::Text(text.into()))
 }

@@ -61,7 +61,7 @@ pub(super) fn readings(tags: &'static [Tag], event: &HopEvent<'_>) -> impl Itera
 }
 
 /// One attribute.
-pub(super) fn key_value(key: &str, value: Reading<'_>) -> KeyValue {
+pub fn key_value(key: &str, value: Reading<'_>) -> KeyValue {
     let value = match value {
         Reading::Text(text) => Value::StringValue(text.into_owned()),
         Reading::Int(number) => Value::IntValue(number),

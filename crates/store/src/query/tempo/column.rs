@@ -57,9 +57,9 @@ impl Column {
         Some(Self { sql: name.into(), present: present.into(), shape })
     }
 
-    /// An unmapped field of the record. Its name is a parameter, named `parameter`.
-    pub(super) fn attribute(parameter: &str) -> Self {
-        let sql = format!("attributes[{{{parameter}:String}}]");
+    /// An unmapped field of the record. Its name is a parameter, given as its placeholder.
+    pub(super) fn attribute(placeholder: &str) -> Self {
+        let sql = format!("attributes[{placeholder}]");
         let present = format!("{sql} != ''").into();
         Self { sql: sql.into(), present, shape: Shape::Text }
     }

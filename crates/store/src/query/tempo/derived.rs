@@ -113,8 +113,6 @@ macro_rules! tail {
     };
 }
 
-/// Whether the hop speaks as a client.
-pub const IS_CLIENT: &str = is_client!();
 /// Whether the span failed.
 pub const IS_ERROR: &str = is_error!();
 /// The span id: the hop's own, else a hash of the event key, never 0.

@@ -3,6 +3,11 @@
 
 mod column;
 mod derived;
+mod filter;
+mod search;
+mod values;
 
 pub use column::{Column, Shape};
-pub use derived::{IS_CLIENT, IS_ERROR, TRACE_ID};
+pub use derived::{IS_ERROR, TRACE_ID};
+pub use filter::{Comparison, Filter, Operand, Operator, Value};
+pub use search::Range;

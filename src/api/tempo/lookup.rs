@@ -1,0 +1,90 @@
+//! Ids and places to assembled requests.
+
+use std::collections::HashSet;
+
+use correlation::Id;
+use event::HopEvent;
+use store::query::Columns;
+use store::{Locator, Store};
+use trace::{Bounds, EventIds, Moment, Request};
+
+use crate::accept::unix_ns;
+use crate::api::traces::{Gathered, gather};
+use crate::api::{Api, Problem};
+
+/// Requests that are put together at once in a search: their records fit in one answer of the store.
+pub(super) const REQUESTS_AT_ONCE: usize = 32;
+/// How far the closure over so many requests goes.
+const BOUNDS: Bounds =
+    Bounds { ids: 4_096, events: 10_000, events_per_id: trace::EVENTS_PER_REQUEST, rounds: 8 };
+
+/// Requests, and the bound that cut the reading short, if one did.
+pub(super) struct Found {
+    pub(super) requests: Vec<Request>,
+    pub(super) truncated: Option<String>,
+}
+
+/// The requests that carry an id, of whatever kind: logged, or the trace id that was made of what was logged. With the
+/// trace id that they are asked by, if it is one.
+pub(super) async fn by_id(api: &Api, tenant: &str, asked: &str) -> Result<(Found, Option<u128>), Problem> {
+    let store = api.store()?;
+    let values = values(asked);
+    let mut found = assembled(api, gather(&store, tenant, values.clone(), Bounds::default()).await?);
+    found.requests.retain(|request| request.carries(&values));
+    let of_trace = |request: &Request| {
+        let carried = request.spans.iter().map(|span| span.event.trace_id);
+        carried.chain([request.trace_id]).find(|id| *id != 0 && values.contains(id))
+    };
+    if found.requests.is_empty()
+        && let Some(made) = values.iter().copied().find(|_| asked.len() == 32)
+    {
+        let records = store.events_of_made_trace(tenant, made).await?;
+        found = around(api, &store, tenant, records).await?;
+        found.requests.retain(|request| request.trace_id == made);
+    }
+    let trace_id = found.requests.iter().find_map(of_trace);
+    Ok((found, trace_id))
+}
+
+/// The values that an asked id may be stored under. Tempo's own trace ids lose their leading zeros.
+fn values(asked: &str) -> Vec<u128> {
+    let mut values = Id::candidates(asked);
+    if asked.len() < 32 && asked.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        values.extend(u128::from_str_radix(asked, 16).ok().filter(|&value| value != 0));
+    }
+    values
+}
+
+/// The requests that records at these places belong to.
+pub(super) async fn at_places(
+    api: &Api,
+    store: &Store,
+    tenant: &str,
+    places: &[Locator],
+) -> Result<Found, Problem> {
+    let records = store.events_at(tenant, places, Columns::All).await?;
+    around(api, store, tenant, records).await
+}
+
+/// The requests that records belong to, with everything else of these requests.
+async fn around(
+    api: &Api,
+    store: &Store,
+    tenant: &str,
+    records: Vec<HopEvent<'static>>,
+) -> Result<Found, Problem> {
+    let strongest = |event: &HopEvent<'_>| EventIds::from(event).all().next().map(|(_, value)| value);
+    let ids: HashSet<u128> = records.iter().filter_map(strongest).collect();
+    let mut gathered = match ids.is_empty() {
+        true => Gathered { events: Vec::new(), truncated: None },
+        false => gather(store, tenant, ids.into_iter().collect(), BOUNDS).await?,
+    };
+    // A record without any id is a request of its own, and no look-up leads to it.
+    gathered.events.extend(records.into_iter().filter(|event| strongest(event).is_none()));
+    Ok(assembled(api, gathered))
+}
+
+fn assembled(api: &Api, gathered: Gathered) -> Found {
+    let moment = Moment { now_ns: unix_ns(), settle_ns: api.settle_ns };
+    Found { requests: trace::requests(gathered.events, moment), truncated: gathered.truncated }
+}
