@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use event::{Direction, Hop, HopEvent};
+use event::{Direction, Hop, HopEvent, Precision};
 
 use crate::place::{Role, is_tcp, step_ns};
 
@@ -181,14 +181,24 @@ fn same_event(a: &HopEvent<'_>, b: &HopEvent<'_>) -> bool {
         && id(a.correlation_id, b.correlation_id)
         && (is_tcp(a) || id(a.request_id, b.request_id))
         && id(u128::from(a.span_id), u128::from(b.span_id))
-        && either(&a.node, &b.node)
-        && either(&a.pod, &b.pod)
+        && (either(&a.node, &b.node) && either(&a.pod, &b.pod) || same_microsecond(a, b))
         && either(&a.server, &b.server)
         && either(&a.upstream_remote, &b.upstream_remote)
         && either(&a.upstream_local, &b.upstream_local)
         && either(&a.downstream_local, &b.downstream_local)
         && (both(&a.downstream_local, &b.downstream_local) || both(&a.upstream_remote, &b.upstream_remote))
         && (!is_tcp(a) || both(&a.downstream_remote, &b.downstream_remote))
+}
+
+/// Two proxies do not begin one request in one microsecond and pass it on to one host: whatever their records call the
+/// pod (a host name in one of them), it is one.
+fn same_microsecond(a: &HopEvent<'_>, b: &HopEvent<'_>) -> bool {
+    let is_fine = |event: &HopEvent<'_>| event.start_precision >= Precision::Microsecond;
+    is_fine(a)
+        && is_fine(b)
+        && a.start_ns == b.start_ns
+        && !a.upstream_remote.is_empty()
+        && a.upstream_remote == b.upstream_remote
 }
 
 fn strongest(event: &HopEvent<'_>) -> u128 {
@@ -228,8 +238,6 @@ fn complete(event: &mut HopEvent<'static>, other: &HopEvent<'static>) {
 
 #[cfg(test)]
 mod tests {
-    use event::Precision;
-
     use super::*;
 
     fn record(format: &'static str, start_ns: i64) -> HopEvent<'static> {
