@@ -83,3 +83,33 @@ fn weak_tokens_and_twin_names_are_refused() {
     );
     assert!(refusal("[[source]]\nname='a b'\nkind='als'").contains("must be 1 to 64"));
 }
+
+#[test]
+fn export_is_off_until_it_has_a_mode_and_a_place() {
+    let off = file("").unwrap();
+    assert!(off.export.is_none() && !off.correlate.on);
+    assert!(file("[correlate]\nmode = 'on'").unwrap().correlate.on);
+    assert!(refusal("[export]\nmode = 'all'").contains("`export.endpoint` is empty"));
+    let export = |more: &str| format!("[export]\nmode = 'fill'\nendpoint = 'http://tempo:4317'\n{more}");
+    let on = file(&export("headers = 'a=b=c, x-scope=shop'")).unwrap();
+    assert!(on.correlate.on);
+    let headers = on.export.unwrap().headers;
+    assert_eq!(headers.len(), 2);
+    assert_eq!((headers[0].0.as_str(), headers[0].1.to_str().unwrap()), ("a", "b=c"));
+    assert!(refusal(&export("keep.share = 1.5")).contains("a number from 0 to 1"));
+    assert!(refusal(&export("timeout = '0s'")).contains("nothing could be sent"));
+    assert!(refusal("[export]\nmode = 'all'\nendpoint = 'tempo:4317'").contains("a URL such as"));
+    assert!(refusal("[correlate]\nsettle = '100ms'").contains("`correlate.settle` is under 1s"));
+    let own = refusal("[export]\nmode = 'all'\nendpoint = 'http://127.0.0.1:4317'");
+    assert!(own.contains("this service's own `grpc.listen`"), "{own}");
+}
+
+#[test]
+fn export_headers_are_secret_even_where_they_are_wrong() {
+    let message = refusal("[export]\nmode = 'all'\nendpoint = 'http://x:1'\nheaders = 'Bearer hunter2'");
+    assert!(message.contains("`export.headers` is not a list") && !message.contains("hunter2"), "{message}");
+    let mut written = Written::defaults();
+    written.add_toml("[export]\nheaders = 'authorization=hunter2'", Path::new("t.toml")).unwrap();
+    let shown = written.print();
+    assert!(!shown.contains("hunter2") && shown.contains("export.headers = \"(set)\""), "{shown}");
+}

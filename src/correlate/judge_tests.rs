@@ -196,3 +196,27 @@ fn a_request_of_thousands_of_spans_goes_out_in_pieces() {
     assert!(out.pieces.iter().all(|(_, piece)| piece.len() <= 2 * PIECE_BYTES));
     assert_eq!(sent(&out).len(), out.decided.spans as usize);
 }
+
+#[test]
+fn filling_leaves_out_what_a_tracer_reported_and_hangs_the_rest_under_it() {
+    let judge = Judge { mode: Mode::Fill, ..judge() };
+    let traced = HopEvent { span_id: 500, parent_span_id: 500, trace_id: 77, ..gateway() };
+    let sidecar = HopEvent {
+        event_key: 3,
+        hop: Hop::Sidecar,
+        direction: Direction::Inbound,
+        start_ns: 1_020 * MS,
+        ..gateway()
+    };
+    let request = one(&[edge(), traced.clone(), sidecar]);
+    let out = judge.decide(request.clone(), &[], 0).unwrap();
+    let (root, last) = (request.spans[0].span_id, request.spans[2].span_id);
+    let found = sent(&out);
+    assert_eq!(
+        found.iter().map(|span| (span.0, span.1, span.2)).collect::<Vec<_>>(),
+        [(77, root, 0), (77, last, 500)]
+    );
+    assert_eq!(out.decided.event_keys, [1, 2, 3], "what a tracer sent is decided, too");
+    let only = judge.decide(one(&[traced]), &[], 0).unwrap();
+    assert_eq!((only.decided.decision, only.decided.spans, only.pieces.len()), (Decision::Exported, 0, 0));
+}

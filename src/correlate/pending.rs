@@ -24,8 +24,9 @@ use super::chunk::{ChunkError, Plain};
 const GROUP_EVENTS: usize = 5_000;
 /// How long a group may go on growing, in microseconds.
 const MOST_AGE_US: i64 = 300_000_000;
-/// What an event, a tie and a group cost beside the packed bytes, in bytes, hash tables' spare room included.
-const EVENT_BYTES: usize = 16;
+/// What an event, a tie and a group cost beside the packed bytes, in bytes, with the spare room of tables and an entry of
+/// the queue for each event.
+const EVENT_BYTES: usize = 40;
 const TIE_BYTES: usize = 56;
 const GROUP_BYTES: usize = 224;
 

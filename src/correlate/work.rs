@@ -1,6 +1,6 @@
 //! The loop while the lease is held: read what was shipped, take what settled, hand on what was decided, say how far.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -35,9 +35,11 @@ const TAKE_EVENTS: usize = 8_000;
 const LOOK_UPS: i64 = 50;
 /// Late groups completed with one round of questions.
 const LATE_AT_ONCE: usize = 100;
-/// Decisions that are read back at the start: for the filter, and to know what was decided of what is read again.
+/// What is read back at the start: decisions for the filter and how far back, and events that were decided among those
+/// that are read again, eight bytes each: a hundred seconds at 80,000 a second.
 const WARM_DECISIONS: u32 = 500_000;
 const WARM_US: i64 = 7_200_000_000;
+const REPLAYED_EVENTS: u32 = 10_000_000;
 /// At the bound of memory, groups are settled early until this share is free again.
 const FREED_SHARE: f64 = 0.1;
 
@@ -51,7 +53,7 @@ pub(super) struct Work<'c> {
     segments: Segments,
     skews: Skews,
     /// Events that the one before decided: they are read again and passed over.
-    decided_before: HashSet<u64>,
+    decided_before: Vec<u64>,
     /// Until when they may come.
     replayed_until_us: i64,
     batches: mpsc::Sender<Batch>,
@@ -90,7 +92,7 @@ impl<'c> Work<'c> {
             pending: Pending::new(settle.as_micros() as i64),
             segments: Segments::after(through_us.load(Ordering::Relaxed)),
             skews: Skews::default(),
-            decided_before: HashSet::new(),
+            decided_before: Vec::new(),
             replayed_until_us: 0,
             batches,
             finished,
@@ -182,7 +184,7 @@ impl<'c> Work<'c> {
             for chunk in chunks {
                 let Some(&shipped_us) = when.get(&chunk.segment) else { continue };
                 *read.entry(chunk.segment).or_default() += u64::from(chunk.events);
-                let known = |key: u64| replaying && self.decided_before.contains(&key);
+                let known = |key: u64| replaying && self.decided_before.binary_search(&key).is_ok();
                 match self.pending.add(Bytes::from(chunk.packed), shipped_us, known) {
                     Ok((added, unreadable)) => {
                         self.metrics.correlation.events.inc_by(added);
@@ -308,7 +310,7 @@ impl<'c> Work<'c> {
         let through_us = waiting.map(|first_us| first_us - 1).chain([horizon_us]).min().unwrap_or(horizon_us);
         self.through_us.store(through_us, Ordering::Relaxed);
         if self.replayed_until_us != 0 && horizon_us > self.replayed_until_us {
-            self.decided_before = HashSet::new();
+            self.decided_before = Vec::new();
             self.replayed_until_us = 0;
         }
         let rows = self.skews.due(now_us / 1_000_000);
@@ -324,7 +326,7 @@ impl<'c> Work<'c> {
     /// Shows the lag while nothing moves.
     async fn show(&self, since_us: i64) {
         let Some(store) = self.source.store.borrow().clone() else { return };
-        if let Ok((_, now_us)) = store.shipped_through().await {
+        if let Ok(now_us) = store.now_us().await {
             let behind_us = now_us.saturating_sub(since_us).max(0);
             self.metrics.correlation.lag.set(behind_us as f64 / 1e6);
         }
@@ -336,31 +338,27 @@ struct Before {
     now_us: i64,
     /// Entries of the filter, newest first.
     entries: Vec<u64>,
-    /// Events that are read again and were decided.
-    keys: HashSet<u64>,
+    /// Events that are read again and were decided, ascending.
+    keys: Vec<u64>,
 }
 
 async fn read_back(store: &Store, through_us: i64) -> Result<Before, StoreError> {
-    let (_, now_us) = store.shipped_through().await?;
-    let (mut entries, mut keys) = (Vec::new(), HashSet::new());
-    let remember = |id, of_one: &[u64]| {
+    let now_us = store.now_us().await?;
+    let mut entries = Vec::new();
+    let remember = |id, keys: &[u64]| {
         entries.push(of_id(id));
-        entries.extend(of_one.iter().map(|&key| of_key(key)));
+        entries.extend(keys.iter().map(|&key| of_key(key)));
     };
     store.decided_since(now_us - WARM_US, WARM_DECISIONS, remember).await?;
-    let since_us = through_us.saturating_sub(OVERLAP_US);
-    let count = store.decided_since(since_us, WARM_DECISIONS, |_, of_one| keys.extend(of_one)).await?;
-    if count == u64::from(WARM_DECISIONS) {
-        tracing::warn!(
-            count,
-            "more was decided lately than is read back; some spans are sent again with equal ids"
-        );
+    let keys = store.keys_decided_since(through_us.saturating_sub(OVERLAP_US), REPLAYED_EVENTS).await?;
+    if keys.len() == REPLAYED_EVENTS as usize {
+        tracing::warn!("more was decided lately than is read back; some spans are sent again with equal ids");
     }
     Ok(Before { now_us, entries, keys })
 }
 
 /// The store's clock and what is to be read. The clock first: what is shipped after it was read settles later.
 async fn look(store: &Store, segments: &Segments) -> Result<(i64, Unread), StoreError> {
-    let (_, now_us) = store.shipped_through().await?;
+    let now_us = store.now_us().await?;
     Ok((now_us, segments.unread(store).await?))
 }

@@ -166,6 +166,18 @@ impl Store {
         }
         Ok(count)
     }
+
+    /// The events of which something was decided since a moment, ascending, at most `limit`.
+    pub async fn keys_decided_since(&self, since_us: i64, limit: u32) -> Result<Vec<u64>, StoreError> {
+        let what = "read which events are decided";
+        let sql = "SELECT arrayJoin(event_keys) FROM exports \
+                   WHERE decided_at > fromUnixTimestamp64Micro({since:Int64}, 'UTC') LIMIT {limit:UInt32}";
+        let query = self.read(sql).param("since", since_us).param("limit", limit);
+        let mut keys: Vec<u64> = query.fetch_all().await.map_err(failed(what))?;
+        keys.sort_unstable();
+        keys.dedup();
+        Ok(keys)
+    }
 }
 
 /// Puts the next column's value.

@@ -40,7 +40,8 @@ impl Store {
         let sql = "SELECT segment, instance, toUnixTimestamp64Nano(first_received_ns) AS first_received_ns, \
                    toUnixTimestamp64Nano(last_received_ns) AS last_received_ns, events, rejects, \
                    toUnixTimestamp64Micro(shipped_at) AS shipped_at_us FROM shipped \
-                   WHERE (shipped_at, segment) > (fromUnixTimestamp64Micro({at:Int64}, 'UTC'), \
+                   WHERE shipped_at >= fromUnixTimestamp64Micro({at:Int64}, 'UTC') \
+                   AND (shipped_at, segment) > (fromUnixTimestamp64Micro({at:Int64}, 'UTC'), \
                    toFixedString(unhex({segment:String}), 16)) \
                    ORDER BY shipped_at, shipped.segment LIMIT {limit:UInt32}";
         self.read(sql)
@@ -50,6 +51,12 @@ impl Store {
             .fetch_all()
             .await
             .map_err(failed("read shipped segments"))
+    }
+
+    /// What the store's clock says, unix microseconds.
+    pub async fn now_us(&self) -> Result<i64, StoreError> {
+        let sql = "SELECT toUnixTimestamp64Micro(now64(6))";
+        self.read(sql).fetch_one().await.map_err(failed("read the store's clock"))
     }
 
     /// When the last segment was shipped, and what the store's clock says now, both unix microseconds; 0 for never.

@@ -120,6 +120,8 @@ async fn decisions_are_found_by_id_within_a_tenant() {
     assert_eq!(count.await.unwrap(), 4);
     assert_eq!(known, BTreeSet::from([(1, 10), (1, 11), (1, 12), (1, 13)]));
     assert_eq!(store.decided_since(since, 2, |_, _| ()).await.unwrap(), 2);
+    assert_eq!(store.keys_decided_since(since, 100).await.unwrap(), [10, 11, 12, 13]);
+    assert_eq!(store.keys_decided_since(since, 3).await.unwrap().len(), 3);
     assert_eq!(store.decided_since(since + 3_600_000_000, 100, |_, _| ()).await.unwrap(), 0);
 }
 
@@ -137,7 +139,10 @@ async fn of_an_hours_skews_the_one_on_most_links_counts() {
         version: links,
     };
     let hour = 1_800_000_000 - 1_800_000_000 % 3600;
-    store.note_skews(&[row("t", hour, -5, 7), row("other", hour, 1, 1), row("t", hour + 3600, 2, 2)]).await.unwrap();
+    store
+        .note_skews(&[row("t", hour, -5, 7), row("other", hour, 1, 1), row("t", hour + 3600, 2, 2)])
+        .await
+        .unwrap();
     store.note_skews(&[row("t", hour, 9, 3)]).await.unwrap();
     let ns = |second: u32| i64::from(second) * 1_000_000_000;
     let servers = ["a'\\\n", "b", "c"];
