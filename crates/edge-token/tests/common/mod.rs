@@ -4,32 +4,32 @@
 use edge_token::{Bound, Claims, Jwks, Minter, Scalar, SigningKey, Verifier};
 
 /// RFC 7515, appendix A.3.
-pub const ES256_JWK: &str = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+pub(crate) const ES256_JWK: &str = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
     "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#;
 /// RFC 8037, appendix A.1.
-pub const EDDSA_JWK: &str = r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",
+pub(crate) const EDDSA_JWK: &str = r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",
     "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
-pub const ISSUER: &str = "https://edge.example.com";
-pub const AUDIENCE: &str = "orders";
-pub const NOW: u64 = 1_795_000_000;
-pub const PATH: &str = "/orders/7?expand=items";
+pub(crate) const ISSUER: &str = "https://edge.example.com";
+pub(crate) const AUDIENCE: &str = "orders";
+pub(crate) const NOW: u64 = 1_795_000_000;
+pub(crate) const PATH: &str = "/orders/7?expand=items";
 
-pub fn keys() -> [SigningKey; 2] {
+pub(crate) fn keys() -> [SigningKey; 2] {
     [(ES256_JWK, "e1"), (EDDSA_JWK, "d1")]
         .map(|(jwk, kid)| SigningKey::read(jwk.as_bytes(), Some(kid)).unwrap())
 }
 
-pub fn jwks() -> Jwks {
+pub(crate) fn jwks() -> Jwks {
     let [es256, eddsa] = keys();
     Jwks::of(&[&es256, &eddsa]).unwrap()
 }
 
-pub fn minters() -> [Minter; 2] {
+pub(crate) fn minters() -> [Minter; 2] {
     keys().map(Minter::new)
 }
 
-pub fn claims() -> Claims {
+pub(crate) fn claims() -> Claims {
     Claims::for_request(ISSUER, AUDIENCE, "0192f0c4-8a4e-7cc3-98c4-dc0c0c07398f", ("GET", PATH), (NOW, 60))
         .unwrap()
         .with_subject("auth0|42", "https://login.example.com/")
@@ -38,10 +38,10 @@ pub fn claims() -> Claims {
         .with_claim("seats", Scalar::Integer(-3))
 }
 
-pub fn bound() -> Bound<'static> {
+pub(crate) fn bound() -> Bound<'static> {
     Bound { method: "GET", path_and_query: PATH }
 }
 
-pub fn verifier() -> Verifier {
+pub(crate) fn verifier() -> Verifier {
     Verifier::new(ISSUER, AUDIENCE)
 }
