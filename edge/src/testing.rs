@@ -1,7 +1,11 @@
 //! A host in memory: a clock that tests set, a provider that tests rotate and switch off, caches that tests can look into.
 
+mod drive;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
+
+pub use drive::drive;
 
 use crate::host::{FetchError, FetchRequest, FetchResponse, Host};
 
@@ -22,7 +26,8 @@ pub struct TestHost {
     pub secrets: HashMap<String, Vec<u8>>,
     /// The client.
     pub ip: Option<IpAddr>,
-    seed: u64,
+    /// State of the randomness, never 0; the same in every run.
+    pub seed: u64,
 }
 
 impl Default for TestHost {

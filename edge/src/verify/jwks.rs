@@ -2,10 +2,11 @@
 //!
 //! A set is fresh for what the provider says within 5 minutes and an hour, and is used stale for a day when the provider
 //! is out. An unknown key id asks the provider once; ids that it does not know either are remembered, and made-up
-//! ids in any number ask it at most once in two seconds.
+//! ids in any number ask it at most once in two seconds. A POP's cache has no locks, so requests that come while an
+//! answer is on its way may ask again, for the same id only and within a bound.
 
 use crate::config::Issuer;
-use crate::encoding::sha256_hex;
+use crate::encoding::{sha256, sha256_hex};
 use crate::host::{FetchRequest, Host, MAX_FETCH_BYTES};
 
 use super::keys::KeySet;
@@ -19,6 +20,8 @@ const RETRY_S: u32 = 5;
 const UNKNOWN_S: u32 = 30;
 /// Forced refreshes of one issuer are this far apart.
 const FORCED_S: u32 = 2;
+/// Requests that may ask for one and the same id at the same moment.
+const SAME_KID: u8 = 64;
 
 /// An issuer's keys as they are at hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +47,7 @@ fn key(kind: &str, issuer: &Issuer, kid: &str) -> String {
     format!("{kind}:{}", sha256_hex(&[issuer.iss.as_bytes(), kid.as_bytes()]))
 }
 
-/// Time of fetching (8 bytes), freshness in seconds (4 bytes), then the set as it came.
+/// The end of freshness in milliseconds since 1970 (8 bytes), then the set as it came.
 struct Entry<'a> {
     fresh_until_ms: u64,
     body: &'a [u8],
@@ -71,35 +74,47 @@ pub(crate) fn load(issuer: &Issuer, host: &mut impl Host) -> Option<Keys> {
     {
         return Some(keys);
     }
-    // While one request asks, and for a while after a failure, the others go on with what there is.
-    let asked = key("jwks-asked", issuer, "");
     let stale = entry.and_then(|entry| keys_of(entry.body));
+    let at_hand =
+        stale.or_else(|| host.last_known_good_get(&key("jwks", issuer, "")).as_deref().and_then(keys_of));
+    // While one request asks, and for a while after a failure, the others go on with what there is. Where there is
+    // nothing, every one asks until one has failed: a POP that has just begun turns nobody away.
+    let asked = key("jwks-asked", issuer, "");
     if host.cache_get(&asked).is_none() {
-        host.cache_put(&asked, b"1", RETRY_S);
-        if let Some(keys) = fetch(issuer, host) {
-            host.cache_put(&asked, b"", 0);
-            return Some(keys);
+        if at_hand.is_some() {
+            host.cache_put(&asked, b"1", RETRY_S);
+        }
+        match fetch(issuer, host) {
+            Some(keys) => {
+                host.cache_put(&asked, b"", 0);
+                return Some(keys);
+            }
+            None => host.cache_put(&asked, b"1", RETRY_S),
         }
     }
-    stale.or_else(|| host.last_known_good_get(&key("jwks", issuer, "")).as_deref().and_then(keys_of))
+    at_hand
 }
 
 /// What the provider says when a token names a key that is not in the set.
-pub(crate) fn refresh(issuer: &Issuer, kid: &str, old: &Keys, host: &mut impl Host) -> Refreshed {
+pub(crate) fn refresh(issuer: &Issuer, kid: &str, host: &mut impl Host) -> Refreshed {
     let (unknown, forced) = (key("nokid", issuer, kid), key("jwks-forced", issuer, ""));
     if host.cache_get(&unknown).is_some() {
         return Refreshed::Unknown;
     }
-    if host.cache_get(&forced).is_some() {
-        return Refreshed::NotYet;
-    }
-    host.cache_put(&forced, b"1", FORCED_S);
+    // The first of many that come with a new key may not have its answer yet when the others come.
+    let mark = sha256(&[kid.as_bytes()]);
+    let asking = match host.cache_get(&forced).as_deref().and_then(<[u8]>::split_last) {
+        None => 0,
+        Some((asking, same)) if same == mark && *asking < SAME_KID => *asking,
+        Some(_) => return Refreshed::NotYet,
+    };
+    host.cache_put(&forced, &[&mark[..], &[asking + 1]].concat(), FORCED_S);
     let Some(keys) = fetch(issuer, host) else { return Refreshed::NotYet };
-    if !keys.set.has(kid) {
-        host.cache_put(&unknown, b"1", UNKNOWN_S);
-        return Refreshed::Unknown;
+    if keys.set.has(kid) {
+        return Refreshed::Changed(keys);
     }
-    if keys == *old { Refreshed::Unknown } else { Refreshed::Changed(keys) }
+    host.cache_put(&unknown, b"1", UNKNOWN_S);
+    Refreshed::Unknown
 }
 
 fn fetch(issuer: &Issuer, host: &mut impl Host) -> Option<Keys> {

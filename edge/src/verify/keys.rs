@@ -92,6 +92,8 @@ fn rsa(n: Vec<u8>, e: Vec<u8>) -> Option<PublicKey> {
     let bits = n.len() * 8 - n.first()?.leading_zeros() as usize;
     let exponent =
         e.iter().try_fold(0_u64, |all, byte| all.checked_mul(256).map(|all| all + u64::from(*byte)))?;
-    let good = (2048..=4096).contains(&bits) && exponent % 2 == 1 && (3..=0xffff_ffff).contains(&exponent);
+    let odd = n.last().is_some_and(|byte| byte % 2 == 1);
+    let good =
+        odd && (2048..=4096).contains(&bits) && exponent % 2 == 1 && (3..=0xffff_ffff).contains(&exponent);
     good.then_some(PublicKey::Rsa { n, e })
 }

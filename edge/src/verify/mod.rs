@@ -219,7 +219,7 @@ fn settled_keys(issuer: &Issuer, host: &mut impl Host, parts: &Parts<'_>) -> Res
     }
     let keys = jwks::load(issuer, host).ok_or(Refusal::NoKeys)?;
     match &parts.kid {
-        Some(kid) if !keys.set.has(kid) => match jwks::refresh(issuer, kid, &keys, host) {
+        Some(kid) if !keys.set.has(kid) => match jwks::refresh(issuer, kid, host) {
             Refreshed::Changed(keys) => Ok(keys),
             Refreshed::Unknown => Err(Refusal::UnknownKey),
             Refreshed::NotYet => Err(Refusal::KeysUnsettled),
