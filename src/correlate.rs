@@ -58,6 +58,8 @@ pub(crate) struct Correlator {
     pub(crate) source: StoreSource,
     pub(crate) instance: String,
     pub(crate) settings: CorrelateSettings,
+    /// How long events are kept for it.
+    pub(crate) recent_hours: u32,
     /// Where requests go; `None` to learn clock skew only.
     pub(crate) export: Option<(ExportSettings, Transport)>,
     pub(crate) metrics: Arc<Metrics>,

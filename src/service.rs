@@ -106,6 +106,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
             source: StoreSource::new(link.store()),
             instance,
             settings: settings.correlate.clone(),
+            recent_hours: settings.retention.recent_hours,
             export,
             metrics,
             stopping: stopping.clone(),

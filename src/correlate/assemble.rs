@@ -83,12 +83,11 @@ impl Assembly {
                 out.late.push(Late { events, last_us: group.last_us });
                 continue;
             }
-            // An event without ids is found by none: the store has nothing beside it.
-            let kept = (!without_ids && self.judge.is_some()).then(|| events.clone());
             let requests = trace::requests(events, self.moment(now_ns));
-            if let Some(events) = kept.filter(|_| requests.iter().any(is_fragment)) {
+            // An event without ids is found by none: the store has nothing beside it.
+            if !without_ids && self.judge.is_some() && requests.iter().any(is_fragment) {
                 if self.look_ups.fetch_sub(1, Ordering::Relaxed) > 0 {
-                    out.fragments.push(Late { events, last_us: group.last_us });
+                    out.fragments.push(Late { events: events_of(requests), last_us: group.last_us });
                     continue;
                 }
                 out.unlooked += 1;
@@ -139,6 +138,12 @@ impl Assembly {
     fn moment(&self, now_ns: i64) -> Moment {
         Moment { now_ns, settle_ns: self.settle_ns }
     }
+}
+
+/// The events that requests were made of, folded ones once.
+fn events_of(requests: Vec<Request>) -> Vec<HopEvent<'static>> {
+    let spans = requests.into_iter().flat_map(|request| request.spans);
+    spans.flat_map(|span| std::iter::once(span.event).chain(span.also)).collect()
 }
 
 /// Whether earlier records of the request may be in the store: somebody called its root, or it is the edge's part alone

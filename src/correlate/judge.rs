@@ -53,6 +53,9 @@ struct Before {
 impl Before {
     /// Only decisions that cover one of the request's events are about it: an id alone may be anybody's.
     fn of(request: &Request, decisions: &[&Decided]) -> Self {
+        if decisions.is_empty() {
+            return Self::default();
+        }
         let keys: HashSet<u64> =
             request.spans.iter().flat_map(Span::records).map(|event| event.event_key).collect();
         let mut before = Self::default();

@@ -48,10 +48,15 @@ pub(super) struct Work<'c> {
     source: &'c StoreSource,
     metrics: &'c Metrics,
     memory_bytes: usize,
+    /// How long what is read is kept.
+    recent_us: i64,
     assembly: Arc<Assembly>,
     pending: Pending,
     segments: Segments,
     skews: Skews,
+    /// How far everything was decided when this began. What was shipped before and is not there to read is no loss:
+    /// the one before read it, or correlation was off.
+    begun_us: i64,
     /// Events that the one before decided: they are read again and passed over.
     decided_before: Vec<u64>,
     /// Until when they may come.
@@ -88,10 +93,12 @@ impl<'c> Work<'c> {
             source: &correlator.source,
             metrics: &correlator.metrics,
             memory_bytes: correlator.settings.memory_bytes.saturating_sub(SEEN_BYTES),
+            recent_us: i64::from(correlator.recent_hours) * 3_600_000_000,
             assembly: Arc::new(assembly),
             pending: Pending::new(settle.as_micros() as i64),
             segments: Segments::after(through_us.load(Ordering::Relaxed)),
             skews: Skews::default(),
+            begun_us: through_us.load(Ordering::Relaxed),
             decided_before: Vec::new(),
             replayed_until_us: 0,
             batches,
@@ -110,9 +117,6 @@ impl<'c> Work<'c> {
 
     /// Reads back what was decided lately.
     async fn warm(&mut self) {
-        if self.assembly.judge.is_none() {
-            return;
-        }
         let through_us = self.through_us.load(Ordering::Relaxed);
         let Before { now_us, entries, keys } =
             ask!(*self.source, "warm", |store| read_back(&store, through_us));
@@ -120,6 +124,16 @@ impl<'c> Work<'c> {
         // Oldest first, so that the newest stay longest.
         entries.into_iter().rev().for_each(|entry| seen.insert(entry));
         drop(seen);
+        // What is older than this is not kept; a service that did not correlate for a week does not look through it.
+        let kept_us = now_us - self.recent_us;
+        if through_us < kept_us {
+            tracing::warn!(
+                hours = (kept_us - through_us) / 3_600_000_000,
+                "correlation was behind by more than retention.recent_hours; what was shipped so long ago is not exported"
+            );
+            (self.segments, self.begun_us) = (Segments::after(kept_us), kept_us);
+            self.through_us.store(kept_us, Ordering::Relaxed);
+        }
         self.replayed_until_us = if keys.is_empty() { 0 } else { now_us + OVERLAP_US };
         self.decided_before = keys;
     }
@@ -198,7 +212,8 @@ impl<'c> Work<'c> {
             }
         });
         for row in rows {
-            if row.events > 0 && !read.contains_key(&row.segment) {
+            let expected = row.events > 0 && row.shipped_at_us > self.begun_us;
+            if expected && !read.contains_key(&row.segment) {
                 self.metrics.correlation.missed.inc();
                 if self.source.log.now("missed") {
                     tracing::error!(
