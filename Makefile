@@ -3,13 +3,17 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench clean-data
+.PHONY: help explain run test lint bench clean-data
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build, start the service with sample traffic, show one trace, go on serving (Ctrl-C ends it)
 	@exec scripts/run-demo
+
+explain: ## Build, and read the sample logs: what joins, what fails, what is slow (no service, no store)
+	@cargo build --release --locked --package throughline --bin throughline
+	@cargo run --release --locked --quiet --package throughline --bin throughline -- explain tests/data/sample/*.ndjson tests/data/sample/*.log
 
 test: ## Set up what the tests need and run them all
 	@scripts/run-tests

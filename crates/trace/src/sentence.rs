@@ -368,7 +368,8 @@ fn gaps(sentence: &mut Sentence, request: &Request, way: &Way) {
         sentence.add("more records may still come".to_owned());
     }
     let end = &request.spans[way.end()];
-    let is_known = request.gaps.iter().any(|gap| gap.below && gap.beside == way.end());
+    let is_known = request.gaps.iter().any(|gap| gap.below && gap.beside == way.end())
+        || request.children(way.end()).next().is_some();
     let passed_on = way.outcome == Outcome::Passed && has_failed(&end.event) && end.event.status != 0;
     if passed_on
         && !is_known

@@ -8,7 +8,6 @@ use super::answer::AdviceAnswer;
 use super::facts::{Facts, HopFacts};
 use super::findings::{Between, Findings};
 use super::snippets;
-use crate::render::duration_text;
 
 /// A share of records above which something is worth a word: one in twenty. Health checks and the like are below it.
 const WORTH: u64 = 20;
@@ -125,7 +124,7 @@ fn clocks_apart(grounds: &Grounds<'_>) -> Option<AdviceAnswer> {
                  one request, so they were not joined. A clock or a time zone is wrong at one of them, or an id is \
                  reused.",
                 apart.len(),
-                duration_text(middle.unsigned_abs())
+                long_text(middle.unsigned_abs())
             ),
             "",
         );
@@ -145,6 +144,14 @@ fn clocks_apart(grounds: &Grounds<'_>) -> Option<AdviceAnswer> {
         ),
         snippet: String::new(),
     })
+}
+
+/// A long time as one says it: `12.5 min`, `3 h`.
+fn long_text(ns: u64) -> String {
+    let minutes = ns as f64 / 60e9;
+    let (number, unit) = if minutes < 60.0 { (minutes, "min") } else { (minutes / 60.0, "h") };
+    let text = format!("{number:.1}");
+    format!("{} {unit}", text.strip_suffix(".0").unwrap_or(&text))
 }
 
 /// Edge records without an id that the mesh could have.

@@ -82,6 +82,10 @@ pub(crate) fn told(request: &Request, at: usize, outcome: Outcome, tries: usize)
             format!("{answered} from the cache of {hop} ({})", names::name(&event.cache_state))
         }
         Outcome::Synthetic => format!("{answered} by {hop} itself ({})", names::name(&event.cache_state)),
+        // The records below say something else than this: the answer was made here.
+        Outcome::Passed if is_fastly(event) && request.children(at).next().is_some() => {
+            format!("{answered} by {hop}")
+        }
         Outcome::Running | Outcome::Passed => passed(event, &hop, upstream, &answered, tries),
     }
 }
@@ -97,6 +101,10 @@ fn passed(event: &HopEvent<'_>, hop: &str, upstream: Option<String>, answered: &
         Some(upstream) => format!("{answered} by {upstream}, as {hop} saw it{tried}"),
         None => format!("{answered} by what is behind {hop}{tried}"),
     }
+}
+
+fn is_fastly(event: &HopEvent<'_>) -> bool {
+    matches!(event.hop, event::Hop::Edge | event::Hop::Shield)
 }
 
 /// Whether the record stands right before the workload, so that what it passed on is the workload's own word.

@@ -53,7 +53,12 @@ pub(crate) fn workload(request: &Request, at: usize) -> Option<String> {
         }
     }
     if event.direction == Direction::Outbound {
-        return (!event.pod.is_empty()).then(|| name(&event.pod));
+        // A call's own record may name only the pod; the one before it names the workload that made the call.
+        let served = span.link.as_ref().map(|link| link.parent).filter(|&parent| {
+            request.spans.get(parent).is_some_and(|parent| parent.event.direction == Direction::Inbound)
+        });
+        let pod = || (!event.pod.is_empty()).then(|| name(&event.pod));
+        return served.and_then(|parent| workload(request, parent)).or_else(pod);
     }
     let of_caller = || span.link.as_ref().and_then(|link| upstream(&request.spans.get(link.parent)?.event));
     service_of_sni(&event.sni)

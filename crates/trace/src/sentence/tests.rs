@@ -198,6 +198,11 @@ fn an_edge_that_gives_up_says_what_the_gateway_had_done_by_then() {
         "GET shop.example.com/cart was answered 503 by the edge in FRA itself (ERROR); the gateway had not answered \
          when it was left."
     );
+    let passed = with(edge(15_000, 503), |event| event.cache_result = "pass".into());
+    assert_eq!(
+        told(vec![passed, gateway(30, 200), sidecar(20, 200)]),
+        "GET shop.example.com/cart was answered 503 by the edge in FRA; the gateway had answered 200."
+    );
     assert_eq!(
         told(vec![gave_up, gateway(30, 200), sidecar(20, 200)]),
         "GET shop.example.com/cart was answered 503 by the edge in FRA itself (ERROR); the gateway had answered 200."
