@@ -2,6 +2,7 @@
 //! way round one.
 
 use crate::config::{Action, Auth, Config, Forwarding, Route};
+use crate::credential::{self, Credential};
 use crate::decision::{Decided, Decision, Forward, Respond};
 use crate::host::Host;
 use crate::log::{LogRecord, Timings, Tls, Verdict};
@@ -85,13 +86,6 @@ struct Flow<'a, H: Host> {
     log: LogRecord,
     query: Option<&'a str>,
     start_us: u64,
-}
-
-/// How a request is let in.
-enum Credential {
-    None,
-    Bearer(String),
-    Session(session::Session),
 }
 
 impl<H: Host> Flow<'_, H> {
@@ -238,18 +232,13 @@ impl<H: Host> Flow<'_, H> {
         if path != login.callback_path() {
             return None;
         }
-        let Some(secret) = self.session_secret() else {
+        let Some(secret) = session::secret(self.config, self.host) else {
             return Some(self.refuse(503, "login", "no_session_secret"));
         };
         Some(match login::callback(config, login, self.host, (&secret, &self.ids), self.request) {
             Ok(sent) => self.send(sent, "login", "logged_in"),
             Err(Lost(status, reason)) => self.refuse(status, "login", reason),
         })
-    }
-
-    fn session_secret(&mut self) -> Option<Vec<u8>> {
-        let name = &self.config.login.as_ref()?.session_secret;
-        self.host.secret(name).filter(|secret| session::is_strong(secret))
     }
 
     fn send(&mut self, sent: Sent, rule: &str, reason: &str) -> Decision {
@@ -283,7 +272,7 @@ impl<H: Host> Flow<'_, H> {
         if route.auth == Auth::Public {
             return Ok(None);
         }
-        let identity = match self.credential()? {
+        let identity = match credential::find(self.config, self.host, self.request)? {
             Credential::None if route.auth == Auth::Optional => return Ok(None),
             Credential::None => return Err(Refusal::Missing),
             Credential::Bearer(token) => verify::verify(self.config, self.host, &route.issuers, &token)?,
@@ -304,51 +293,6 @@ impl<H: Host> Flow<'_, H> {
         Ok(Some(identity))
     }
 
-    /// The one credential of a request. A token in a query is refused wherever it stands: it is in logs already.
-    fn credential(&mut self) -> Result<Credential, Refusal> {
-        let names = ["access_token", "id_token", "bearer_token", "jwt"];
-        let pairs =
-            self.query.unwrap_or_default().split('&').map(|pair| pair.split('=').next().unwrap_or_default());
-        for name in pairs {
-            let name = crate::encoding::from_form(name).unwrap_or_default().to_ascii_lowercase();
-            if names.contains(&name.as_str()) {
-                return Err(Refusal::ManyCredentials);
-            }
-        }
-        // An origin that reads `_` as `-` would see a second one.
-        let mut values =
-            self.request.headers.iter().filter(|(name, _)| name.trim().eq_ignore_ascii_case("authorization"));
-        let bearer = match (values.next(), values.next()) {
-            (None, _) => None,
-            (Some(_), Some(_)) => return Err(Refusal::ManyCredentials),
-            (Some((_, value)), None) => {
-                let text = std::str::from_utf8(value).map_err(|_| Refusal::Malformed)?;
-                if text.contains(',') {
-                    return Err(Refusal::ManyCredentials);
-                }
-                let (scheme, token) = text.trim().split_once(' ').ok_or(Refusal::Malformed)?;
-                if !scheme.eq_ignore_ascii_case("bearer") {
-                    return Err(Refusal::Malformed);
-                }
-                Some(token.trim().to_owned())
-            }
-        };
-        let now_s = self.host.now_unix_ms() / 1000;
-        let carries = !session::cookies(self.request, session::SESSION_COOKIE).is_empty();
-        let session = if carries && self.config.login.is_some() {
-            let secret = self.session_secret();
-            session::read(self.config, secret.as_deref(), self.request, now_s)?
-        } else {
-            None
-        };
-        match (bearer, session) {
-            (Some(_), _) if carries && self.config.login.is_some() => Err(Refusal::ManyCredentials),
-            (Some(token), _) => Ok(Credential::Bearer(token)),
-            (None, Some(session)) => Ok(Credential::Session(session)),
-            (None, None) => Ok(Credential::None),
-        }
-    }
-
     /// To the login, where a person can do something about it; else an answer.
     fn turn_away(&mut self, route: &Route, refusal: Refusal) -> Decision {
         let config = self.config;
@@ -357,7 +301,7 @@ impl<H: Host> Flow<'_, H> {
             && login::is_navigation(self.request)
             && let Some(login) = &config.login
         {
-            let Some(secret) = self.session_secret() else {
+            let Some(secret) = session::secret(self.config, self.host) else {
                 return self.refuse(503, "login", "no_session_secret");
             };
             return match login::begin(login, self.host, &secret, &self.ids, &self.request.target) {

@@ -4,6 +4,7 @@
 //! or what to answer, with the one log record of it. Whatever goes wrong inside ends in a refusal.
 
 pub mod config;
+mod credential;
 mod decide;
 mod decision;
 mod encoding;

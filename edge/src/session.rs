@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq;
 
 use crate::config::Config;
 use crate::encoding::{base64url, from_base64url, keyed};
+use crate::host::Host;
 use crate::request::IncomingRequest;
 use crate::verify::Refusal;
 
@@ -60,8 +61,13 @@ pub(crate) fn open<T: DeserializeOwned>(secret: &[u8], purpose: &str, text: &str
 }
 
 /// Whether a secret is long enough to sign under.
-pub(crate) fn is_strong(secret: &[u8]) -> bool {
+fn is_strong(secret: &[u8]) -> bool {
     secret.len() >= 32
+}
+
+/// The secret of sessions, when it is there and strong.
+pub(crate) fn secret(config: &Config, host: &mut impl Host) -> Option<Vec<u8>> {
+    host.secret(&config.login.as_ref()?.session_secret).filter(|secret| is_strong(secret))
 }
 
 /// The values of a cookie, over all `Cookie` headers.
