@@ -35,7 +35,8 @@ pub(super) async fn trace(
     Path(asked): Path<String>,
 ) -> Result<Json<TraceAnswer>, Problem> {
     let found = find(&api, &headers, &asked).await?;
-    TraceAnswer::new(&asked, &found.requests, &[], found.truncated)
+    let learnt = learnt(&api, &headers, &found.requests).await;
+    TraceAnswer::new(&asked, &found.requests, &learnt, found.truncated)
         .map(Json)
         .ok_or_else(|| nothing_carries(&asked))
 }
