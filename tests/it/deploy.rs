@@ -1,7 +1,5 @@
-//! The manifests that are shipped in `deploy/`: read, checked field by field, and what Istio makes of them run in a real Envoy.
-//!
-//! No Istio control plane runs here, so the filters that it derives (`jwt_authn`, RBAC, the merged connection manager, the log
-//! filter) are built below from the manifests' own values, in the form in which Istio 1.24 and later builds them.
+//! The manifests of `deploy/`: read, checked field by field, and what Istio makes of them run in a real Envoy. No Istio control
+//! plane runs here: the filters that it derives are built below from the manifests' values, in the form of Istio 1.24 and later.
 
 mod fastly;
 
@@ -339,6 +337,7 @@ fn a_real_envoy_takes_the_edges_tokens_and_nothing_else() {
     fs::write(&config, bootstrap(&keys, &log).to_string()).unwrap();
     let mut envoy = Proxy::start(&config);
     let address = envoy.listener("gateway");
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
     let send = |host: &str, path: &str, token: Option<&str>| {
         let mut request = client.get(format!("http://{address}{path}")).header("host", host);
@@ -349,7 +348,6 @@ fn a_real_envoy_takes_the_edges_tokens_and_nothing_else() {
         request.send().unwrap()
     };
     let shop = "shop.example.com";
-
     for key in [&current, &next] {
         let answer = send(shop, "/orders", Some(&token(key, 0, |_| ())));
         assert_eq!(answer.status(), 200, "{key:?}");
@@ -359,8 +357,8 @@ fn a_real_envoy_takes_the_edges_tokens_and_nothing_else() {
         assert!(told("seen-token").is_some_and(|token| token.len() == 5), "the next hop can check it again");
     }
 
-    let stranger = SigningKey::read(NEXT_JWK.as_bytes(), Some("k9")).unwrap();
-    let posing = SigningKey::read(NEXT_JWK.as_bytes(), Some("k1")).unwrap();
+    let [stranger, posing] =
+        ["k9", "k1"].map(|kid| SigningKey::read(NEXT_JWK.as_bytes(), Some(kid)).unwrap());
     let mut forged = token(&current, 0, |_| ());
     let at = forged.len() - 40;
     let other = if forged.as_bytes()[at] == b'A' { "B" } else { "A" };
