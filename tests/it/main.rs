@@ -16,6 +16,7 @@
 mod accept;
 mod app;
 mod cli;
+mod deploy;
 mod durability;
 mod envoy;
 mod export;
