@@ -26,4 +26,5 @@ mod query;
 mod receiver;
 mod secrets;
 mod senders;
+mod tempo;
 mod tidy;

@@ -12,6 +12,7 @@ mod tags;
 mod trace;
 mod traceql;
 #[cfg(test)]
+#[path = "views_tests.rs"]
 mod views;
 
 use axum::Router;
