@@ -37,7 +37,11 @@ struct Journey {
 }
 
 fn begin(target: &str) -> Journey {
-    let (config, mut host) = (config(), host());
+    begin_in(host(), target)
+}
+
+fn begin_in(mut host: TestHost, target: &str) -> Journey {
+    let config = config();
     let decided = decide(&config, &mut host, &page(target));
     let respond = answered(&decided);
     assert_eq!((respond.status, decided.log.verdict.reason.as_str()), (302, "login_needed"));
@@ -157,7 +161,9 @@ fn attack_login_state_forged_replayed_or_of_another_browser() {
     let mut journey = begin("/app");
     journey.provider_gives(|_| {});
     let (state, cookie) = (journey.state.clone(), journey.cookie.clone());
-    let other = begin("/app/other");
+    // Another browser draws other random numbers.
+    let other = begin_in(TestHost { seed: 2, ..host() }, "/app/other");
+    assert_ne!(other.cookie, cookie);
     let (content, mac) = state.split_once('.').unwrap();
     let mut forged: Value = serde_json::from_slice(&unb64(content)).unwrap();
     forged["back"] = json!("//evil.example");

