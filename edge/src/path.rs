@@ -37,7 +37,7 @@ pub(crate) fn normalise(raw: &str) -> Result<String, BadPath> {
         match value {
             b'/' | b'\\' | b'%' | b';' | b'?' | b'#' | 0..=0x1f | 0x7f => return Err(BadPath("path_escape")),
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                normal.push(char::from(value))
+                normal.push(char::from(value));
             }
             _ => normal.push_str(&format!("%{value:02X}")),
         }

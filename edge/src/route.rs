@@ -31,7 +31,7 @@ pub(crate) fn check_required(require: &Require, identity: &Identity) -> Result<(
     for (name, accepted) in &require.claims {
         let held = |value: &Value| match value {
             Value::String(text) => accepted.iter().any(|own| own == text),
-            Value::Bool(_) | Value::Number(_) => accepted.iter().any(|own| *own == value.to_string()),
+            Value::Bool(_) | Value::Number(_) => accepted.contains(&value.to_string()),
             _ => false,
         };
         let holds = match identity.claims.get(name) {

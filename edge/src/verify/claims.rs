@@ -14,7 +14,7 @@ fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<u64>, Refusal>
         None => Ok(None),
         Some(value) => match (value.as_u64(), value.as_f64()) {
             (Some(seconds), _) => Ok(Some(seconds)),
-            (None, Some(seconds)) if seconds >= 0.0 && seconds < 1e15 => Ok(Some(seconds as u64)),
+            (None, Some(seconds)) if (0.0..1e15).contains(&seconds) => Ok(Some(seconds as u64)),
             _ => Err(Refusal::BadClaims),
         },
     }
