@@ -16,6 +16,9 @@ const NAME_MOST: usize = 40;
 /// Pairs of clocks that are shown; the answer as JSON has more.
 const SKEW_SHOWN: usize = 3;
 
+/// Records of a hop that have something.
+type Count = fn(&HopAnswer) -> u64;
+
 /// Writes the whole answer.
 pub(crate) fn explain(out: &mut dyn Write, answer: &ExplainAnswer, screen: Screen) -> io::Result<()> {
     let mut page = Page { out, screen };
@@ -147,7 +150,7 @@ impl Page<'_> {
     /// Which ids stand on which hop: where they do not, nothing joins.
     fn hops(&mut self, hops: &[HopAnswer]) -> io::Result<()> {
         writeln!(self.out)?;
-        let ids: [(&str, fn(&HopAnswer) -> u64); 4] = [
+        let ids: [(&str, Count); 4] = [
             ("correlation_id", |hop| hop.correlation_id),
             ("request_id", |hop| hop.request_id),
             ("edge_request_id", |hop| hop.edge_request_id),

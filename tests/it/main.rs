@@ -19,6 +19,7 @@ mod cli;
 mod deploy;
 mod durability;
 mod envoy;
+mod explain;
 mod export;
 mod exposure;
 mod live;

@@ -1,6 +1,9 @@
 //! One piece of a file to events: decoded, redacted, and ready to be held.
 
+use std::ops::Range;
+
 use decode::envoy::AlsStream;
+use decode::sniff::{self, Family};
 use decode::{Delivery, Origin, Rules, Sink, envoy, fastly, otlp};
 use event::{HopEvent, Reject, wire};
 use trace::EventIds;
@@ -90,24 +93,66 @@ fn ties(event: &HopEvent<'_>, ids: &EventIds) -> [u64; TIES] {
 /// Decodes a piece that stands by itself.
 pub(super) fn piece(input: &Input, rules: &Rules, offset: u64, bytes: &[u8]) -> Decoded {
     let mut decoded = Decoded::default();
-    let delivery = delivery(input, offset);
-    match input.kind {
-        Kind::Fastly => fastly::decode(bytes, &delivery, rules, &mut decoded),
-        Kind::Envoy => envoy::decode_lines(bytes, &delivery, rules, &mut decoded),
-        Kind::OtlpJson => _ = otlp::decode_json(bytes, &delivery, rules, &mut decoded),
-        Kind::OtlpFrames | Kind::OtlpMessage => {
-            _ = otlp::decode_protobuf(bytes, &delivery, rules, &mut decoded)
+    for (kind, run) in runs(input, bytes) {
+        let (run_offset, bytes) = (offset + run.start as u64, &bytes[run]);
+        let delivery = delivery(input, run_offset);
+        let known = decoded.rejected.len();
+        match kind {
+            Kind::Fastly => fastly::decode(bytes, &delivery, rules, &mut decoded),
+            Kind::Envoy => envoy::decode_lines(bytes, &delivery, rules, &mut decoded),
+            Kind::OtlpJson => _ = otlp::decode_json(bytes, &delivery, rules, &mut decoded),
+            Kind::OtlpFrames | Kind::OtlpMessage => {
+                _ = otlp::decode_protobuf(bytes, &delivery, rules, &mut decoded);
+            }
+            // Streams have a state, so they are not cut into pieces that stand by themselves.
+            Kind::Als => {}
         }
-        // Streams have a state, so they are not cut into pieces that stand by themselves.
-        Kind::Als => {}
-    }
-    if input.is_guessed && matches!(input.kind, Kind::Fastly | Kind::Envoy) {
-        try_as_the_other(input, rules, &delivery, bytes, &mut decoded);
-    }
-    for rejected in &mut decoded.rejected {
-        rejected.offset += offset;
+        if input.is_guessed && is_lines(kind) {
+            try_as_the_other(kind, rules, &delivery, bytes, &mut decoded, known);
+        }
+        for rejected in &mut decoded.rejected[known..] {
+            rejected.offset += run_offset;
+        }
     }
     decoded
+}
+
+fn is_lines(kind: Kind) -> bool {
+    matches!(kind, Kind::Fastly | Kind::Envoy)
+}
+
+/// Logs of several senders are often collected into one file: runs of lines of one kind. The preset of last resort
+/// would read an Envoy's JSON as Fastly's, so it is not left to rejects alone.
+fn runs(input: &Input, bytes: &[u8]) -> Vec<(Kind, Range<usize>)> {
+    let is_array = bytes.trim_ascii_start().first() == Some(&b'[')
+        && bytes.trim_ascii_start()[1..].trim_ascii_start().first() == Some(&b'{');
+    if !input.is_guessed || !is_lines(input.kind) || is_array {
+        return vec![(input.kind, 0..bytes.len())];
+    }
+    let mut runs: Vec<(Kind, Range<usize>)> = Vec::new();
+    let mut from = 0;
+    while from < bytes.len() {
+        let end = memchr::memchr(b'\n', &bytes[from..]).map_or(bytes.len(), |at| from + at + 1);
+        let kind = of_line(&bytes[from..end], runs.last().map_or(input.kind, |(kind, _)| *kind));
+        match runs.last_mut() {
+            Some((last, run)) if *last == kind => run.end = end,
+            _ => runs.push((kind, from..end)),
+        }
+        from = end;
+    }
+    runs
+}
+
+/// The kind of a line; `before` where nothing in it tells.
+fn of_line(line: &[u8], before: Kind) -> Kind {
+    match line {
+        [b'{', ..] => match sniff::family(line) {
+            Some(Family::EnvoyLines) => Kind::Envoy,
+            _ => Kind::Fastly,
+        },
+        [b'[', b'0'..=b'9', ..] => Kind::Envoy,
+        _ => before,
+    }
 }
 
 /// Decodes one message of an access log stream.
@@ -131,35 +176,56 @@ fn delivery(input: &Input, offset: u64) -> Delivery<'_> {
     Delivery { tenant: "default", source: "file", received_ns: input.received_ns, id, origin: &input.origin }
 }
 
-/// Logs of several senders are often collected into one file: what one decoder rejects the other may read.
+/// What one decoder rejects the other may read: lines by a format string of the person's own, say.
 fn try_as_the_other(
-    input: &Input,
+    kind: Kind,
     rules: &Rules,
     delivery: &Delivery<'_>,
     bytes: &[u8],
     decoded: &mut Decoded,
+    known: usize,
 ) {
-    let mut left = Vec::new();
-    for rejected in std::mem::take(&mut decoded.rejected) {
+    for rejected in decoded.rejected.split_off(known) {
         let from = usize::try_from(rejected.offset).unwrap_or(usize::MAX);
         let record = from.checked_add(rejected.length as usize).and_then(|end| bytes.get(from..end));
         let mut other = Decoded::default();
         // The place of the record makes the key of one without ids: keep it.
         let delivery = Delivery { id: delivery.id + u128::from(rejected.offset), ..*delivery };
-        match (input.kind, record) {
+        match (kind, record) {
             (Kind::Fastly, Some(record)) => envoy::decode_lines(record, &delivery, rules, &mut other),
-            (_, Some(record)) if record.first() == Some(&b'{') => {
-                fastly::decode(record, &delivery, rules, &mut other);
-            }
+            (_, Some(record @ [b'{', ..])) => fastly::decode(record, &delivery, rules, &mut other),
             _ => {}
         }
         if other.rows.is_empty() || !other.rejected.is_empty() {
-            left.push(rejected);
+            decoded.rejected.push(rejected);
             continue;
         }
         decoded.bytes.append(&mut other.bytes);
         decoded.rows.append(&mut other.rows);
         decoded.facts.merge(other.facts);
     }
-    decoded.rejected = left;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_two_kinds_are_told_apart() {
+        let (edge, gateway) = (r#"{"ts_us":1,"pop":"FRA"}"#, r#"{"response_flags":"-","path":"/"}"#);
+        let text = format!("{edge}\n{edge}\n{gateway}\n\n[2026-11-21T10:00:00Z] x\nnoise\n{edge}");
+        let input = Input {
+            kind: Kind::Fastly,
+            is_guessed: true,
+            origin: Origin::default(),
+            number: 0,
+            received_ns: 0,
+        };
+        let found = runs(&input, text.as_bytes());
+        let kinds: Vec<Kind> = found.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [Kind::Fastly, Kind::Envoy, Kind::Fastly]);
+        assert_eq!(found.iter().map(|(_, run)| run.len()).sum::<usize>(), text.len());
+        let told = Input { is_guessed: false, ..input };
+        assert_eq!(runs(&told, text.as_bytes()), [(Kind::Fastly, 0..text.len())]);
+    }
 }
