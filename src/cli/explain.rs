@@ -250,7 +250,8 @@ fn answer(reads: &[FileRead], findings: &mut Findings, worn: u64, top: usize) ->
     }
     let mut skews = findings.skews();
     skews.retain(|skew| skew.low_ns > SKEW_LEAST_NS || skew.high_ns < -SKEW_LEAST_NS);
-    let apart = |skew: &trace::skew::Skew| if skew.low_ns > 0 { skew.low_ns } else { -skew.high_ns };
+    let apart =
+        |skew: &trace::skew::Skew| if skew.low_ns > 0 { skew.low_ns } else { skew.high_ns.saturating_neg() };
     skews.sort_by_key(|skew| (std::cmp::Reverse(apart(skew)), skew.from.clone(), skew.to.clone()));
     let advice = advice::advise(&advice::Grounds { facts: &facts, findings, skews: &skews, worn });
     let all = facts.sum(|_, _, _| true);

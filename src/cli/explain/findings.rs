@@ -16,6 +16,10 @@ use super::held::Events;
 /// Groups that a worker takes at once.
 const GROUPS_PER_TURN: usize = 256;
 
+/// Events that are assembled together. Only ids that somebody chains on purpose tie more; those go in parts, so that no
+/// file makes this take memory without bound.
+const TOGETHER_MOST: usize = 20_000;
+
 /// Kinds of failures that are told apart; later ones count as failing only.
 const FAILURES_MOST: usize = 2_000;
 
@@ -120,10 +124,11 @@ pub(super) fn find(
             }
             let to = (from + GROUPS_PER_TURN).min(groups.len());
             for group in from..to {
-                let members = groups.members(group);
-                let owned =
-                    members.iter().filter_map(|&at| events.event(at as usize)).map(HopEvent::into_owned);
-                findings.add_group(trace::requests(owned.collect(), Moment::FINAL));
+                for members in groups.members(group).chunks(TOGETHER_MOST) {
+                    let held = members.iter().filter_map(|&at| events.event(at as usize));
+                    findings
+                        .add_group(trace::requests(held.map(HopEvent::into_owned).collect(), Moment::FINAL));
+                }
             }
             bar.inc((to - from) as u64);
         }

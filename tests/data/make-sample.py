@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Writes the sample of `throughline explain`: what a real Envoy logged, and edge lines that fit it.
 
-Run it here after a change; the same captures give the same files.
+Run it after a change; the same captures give the same files.
 
-gateway.log, sidecar-a.log  lines of ../envoy/file/{gw,a}.json.log (a real Envoy's) with the labels that
+gateway.log, sidecar-a.log  lines of envoy/file/{gw,a}.json.log (a real Envoy's) with the labels that
                             docs/explain.md recommends: x_correlation_id, node_id, x_envoy_attempt_count
-sidecar-b.log               ../envoy/file/b.text.log as it is: Istio's default, found by its request ids
+sidecar-b.log               envoy/file/b.text.log as it is: Istio's default, found by its request ids
 edge.ndjson                 made up: a Fastly service before that gateway, in the format of our VCL snippet
 """
 
@@ -14,8 +14,9 @@ import json
 import pathlib
 import uuid
 
-HERE = pathlib.Path(__file__).parent
-CAPTURED = HERE.parent / "envoy" / "file"
+DATA = pathlib.Path(__file__).parent
+SAMPLE = DATA / "sample"
+CAPTURED = DATA / "envoy" / "file"
 POPS = ["FRA", "AMS", "LHR"]
 NODES = {
     "gw": "router~10.0.0.1~istio-ingressgateway-5f9c.istio-system~istio-system.svc.cluster.local",
@@ -75,7 +76,7 @@ def edge_line(line, scenario, cached=False):
 
 def write(name, lines):
     text = "".join(json.dumps(line, separators=(",", ":"), ensure_ascii=False) + "\n" for line in lines)
-    (HERE / name).write_text(text)
+    (SAMPLE / name).write_text(text)
 
 
 edge = []
@@ -101,4 +102,4 @@ for number in range(12):
     edge.append(edge_line(hit, f"hit-{number}", cached=True))
 edge.sort(key=lambda line: line["ts_us"])
 write("edge.ndjson", edge)
-(HERE / "sidecar-b.log").write_bytes((CAPTURED / "b.text.log").read_bytes())
+(SAMPLE / "sidecar-b.log").write_bytes((CAPTURED / "b.text.log").read_bytes())
