@@ -20,9 +20,12 @@ test: ## Set up what the tests need and run them all
 
 lint: ## Formatting, clippy, rustdoc, and licences, bans and sources of dependencies
 	cargo fmt --all --check
+	cargo fmt --manifest-path edge/Cargo.toml --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --package throughline-edge-token --all-targets --features tower --locked -- -D warnings
+	cargo clippy --manifest-path edge/Cargo.toml --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
-	exports="$$(scripts/setup-tests --lint)"; eval "$$exports"; "$$THROUGHLINE_CARGO_DENY" --locked check bans licenses sources
+	exports="$$(scripts/setup-tests --lint)"; eval "$$exports"; "$$THROUGHLINE_CARGO_DENY" --locked check bans licenses sources && "$$THROUGHLINE_CARGO_DENY" --locked --manifest-path edge/Cargo.toml check --config deny.toml bans licenses sources
 
 bench: ## Run the benches (compare only figures of one run)
 	exports="$$(scripts/setup-tests)"; eval "$$exports"; cargo bench --workspace --locked
