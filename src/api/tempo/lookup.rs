@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use correlation::Id;
 use event::HopEvent;
+use store::Store;
 use store::query::Columns;
-use store::{Locator, Store};
+use store::query::tempo::Place;
 use trace::{Bounds, EventIds, Moment, Request};
 
 use crate::accept::unix_ns;
@@ -39,7 +40,10 @@ pub(super) async fn by_id(api: &Api, tenant: &str, asked: &str) -> Result<(Found
         && let Some(made) = values.iter().copied().find(|_| asked.len() == 32)
     {
         let records = store.events_of_made_trace(tenant, made).await?;
-        found = around(api, &store, tenant, records).await?;
+        let strongest = |event: &HopEvent<'_>| EventIds::from(event).all().next().map(|(_, value)| value);
+        let ids = records.iter().filter_map(strongest).collect();
+        let without = records.into_iter().filter(|event| strongest(event).is_none()).collect();
+        found = around(api, &store, tenant, ids, without).await?;
         found.requests.retain(|request| request.trace_id == made);
     }
     let trace_id = found.requests.iter().find_map(of_trace);
@@ -60,27 +64,28 @@ pub(super) async fn at_places(
     api: &Api,
     store: &Store,
     tenant: &str,
-    places: &[Locator],
+    places: &[Place],
 ) -> Result<Found, Problem> {
-    let records = store.events_at(tenant, places, Columns::All).await?;
-    around(api, store, tenant, records).await
+    let ids = places.iter().map(|place| place.id).filter(|&id| id != 0).collect();
+    let without: Vec<_> = places.iter().filter(|place| place.id == 0).map(|place| place.locator).collect();
+    // A record without any id is a request of its own, and no look-up leads to it.
+    let records = store.events_at(tenant, &without, Columns::All).await?;
+    around(api, store, tenant, ids, records).await
 }
 
-/// The requests that records belong to, with everything else of these requests.
+/// The requests that ids lead to, and those of records without ids.
 async fn around(
     api: &Api,
     store: &Store,
     tenant: &str,
-    records: Vec<HopEvent<'static>>,
+    ids: HashSet<u128>,
+    without_ids: Vec<HopEvent<'static>>,
 ) -> Result<Found, Problem> {
-    let strongest = |event: &HopEvent<'_>| EventIds::from(event).all().next().map(|(_, value)| value);
-    let ids: HashSet<u128> = records.iter().filter_map(strongest).collect();
     let mut gathered = match ids.is_empty() {
         true => Gathered { events: Vec::new(), truncated: None },
         false => gather(store, tenant, ids.into_iter().collect(), BOUNDS).await?,
     };
-    // A record without any id is a request of its own, and no look-up leads to it.
-    gathered.events.extend(records.into_iter().filter(|event| strongest(event).is_none()));
+    gathered.events.extend(without_ids);
     Ok(assembled(api, gathered))
 }
 

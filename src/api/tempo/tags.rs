@@ -52,7 +52,7 @@ async fn scopes(api: &Api, headers: &HeaderMap, query: &NamesQuery) -> Result<Ve
         // Hop events have nothing in these.
         "event" | "link" | "instrumentation" => scopes.clear(),
         asked if scopes.iter().any(|names| names.scope == asked) => {
-            scopes.retain(|names| names.scope == asked)
+            scopes.retain(|names| names.scope == asked);
         }
         other => {
             let detail = format!("`scope` = {other:?} is none of resource, span, intrinsic");

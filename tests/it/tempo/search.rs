@@ -125,10 +125,10 @@ fn a_search_finds_what_the_spans_say() {
     assert!(telling >= 6, "only {telling} of the queries tell traces apart");
     // Conditions of a trace, and on several of its spans.
     let roots: BTreeSet<_> =
-        search(&service, "{}").iter().map(|it| it["rootServiceName"].to_string()).collect();
+        search(&service, "{}").iter().map(|it| it["rootServiceName"].as_str().unwrap().to_owned()).collect();
     let root = roots.first().unwrap();
-    let of_root = search(&service, &format!("{{ rootServiceName = {root} }}"));
-    assert!(!of_root.is_empty() && of_root.iter().all(|it| it["rootServiceName"].to_string() == *root));
+    let of_root = search(&service, &format!("{{ rootServiceName = {root:?} }}"));
+    assert!(!of_root.is_empty() && of_root.iter().all(|it| it["rootServiceName"] == *root));
     let both =
         search(&service, r#"{ span.throughline.hop = "edge" } && { span.throughline.hop = "sidecar" }"#);
     let none = search(&service, r#"{ span.throughline.hop = "edge" && span.throughline.hop = "sidecar" }"#);

@@ -118,6 +118,9 @@ pub const IS_ERROR: &str = is_error!();
 /// The span id: the hop's own, else a hash of the event key, never 0.
 pub(super) const SPAN_ID: &str =
     "if(span_id != 0, span_id, greatest(xxh3(reinterpretAsFixedString(event_key)), toUInt64(1)))";
+/// The id that a record's locator is made of; zeros where it has none.
+pub(super) const STRONGEST_ID: &str = "multiIf(notEmpty(correlation_id), correlation_id, notEmpty(request_id), \
+     request_id, notEmpty(edge_request_id), edge_request_id, trace_id)";
 /// The trace id as 32 hex digits: the record's own, else made of its strongest id as the assembly makes it of the
 /// canonical one. `schemas/clickhouse/0003_otel` has an index on these very words.
 pub const TRACE_ID: &str = "lower(hex(if(notEmpty(trace_id), trace_id, reverse(reinterpretAsFixedString(multiIf(\

@@ -10,4 +10,4 @@ mod values;
 pub use column::{Column, Shape};
 pub use derived::{IS_ERROR, TRACE_ID};
 pub use filter::{Comparison, Filter, Operand, Operator, Value};
-pub use search::Range;
+pub use search::{Place, Range};

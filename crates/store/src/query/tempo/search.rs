@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::super::events::{Columns, EventRow, rows};
 use super::super::search::{CLOCK_AHEAD_S, windows};
-use super::derived::TRACE_ID;
+use super::derived::{STRONGEST_ID, TRACE_ID};
 use super::filter::{Filter, Parameters};
 use crate::client::{Store, failed};
 use crate::error::StoreError;
@@ -49,10 +49,20 @@ impl Range {
     }
 }
 
+/// A place with records that fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Where.
+    pub locator: Locator,
+    /// The strongest id of its records, which is what the place is made of; 0 where they have none.
+    pub id: u128,
+}
+
 #[derive(Row, Deserialize)]
-struct Place {
+struct Wire {
     bucket: u32,
     locator: u64,
+    id: [u8; 16],
 }
 
 impl Store {
@@ -65,14 +75,17 @@ impl Store {
         filter: &Filter,
         range: Range,
         limit: usize,
-    ) -> Result<Vec<Locator>, StoreError> {
+    ) -> Result<Vec<Place>, StoreError> {
         let Some((oldest_s, newest_s)) = self.received_range(tenant).await? else { return Ok(Vec::new()) };
-        let mut found: Vec<Locator> = Vec::new();
+        let mut found: Vec<Place> = Vec::new();
         for (first_s, last_s) in windows(SearchOrder::Newest, None, range.oldest_bucket_s(oldest_s), newest_s)
         {
             let rest = limit - found.len();
-            for place in self.places_in(tenant, filter, range, (first_s, last_s), rest).await? {
-                found.push(Locator { bucket_s: place.bucket, key: place.locator });
+            for Wire { bucket, locator, id } in
+                self.places_in(tenant, filter, range, (first_s, last_s), rest).await?
+            {
+                let locator = Locator { bucket_s: bucket, key: locator };
+                found.push(Place { locator, id: u128::from_be_bytes(id) });
             }
             if found.len() >= limit {
                 break;
@@ -88,13 +101,13 @@ impl Store {
         range: Range,
         window: (u32, u32),
         limit: usize,
-    ) -> Result<Vec<Place>, StoreError> {
+    ) -> Result<Vec<Wire>, StoreError> {
         let mut parameters = Parameters::new();
         let (range, filter) = (range.sql(&mut parameters), filter.sql(&mut parameters));
         // The inner limit keeps a search without conditions from sorting a whole window.
         let sql = format!(
-            "SELECT bucket, locator FROM (SELECT bucket, locator, received_ns FROM events \
-             WHERE tenant = {{tenant:String}} \
+            "SELECT bucket, locator, any(id) AS id FROM (SELECT bucket, locator, received_ns, {STRONGEST_ID} AS id \
+             FROM events WHERE tenant = {{tenant:String}} \
              AND bucket BETWEEN toDateTime({{first:UInt32}}, 'UTC') AND toDateTime({{last:UInt32}}, 'UTC') \
              AND {range} AND {filter} ORDER BY received_ns DESC LIMIT {{records:UInt64}}) \
              GROUP BY bucket, locator ORDER BY max(received_ns) DESC, locator LIMIT {{limit:UInt64}}"
