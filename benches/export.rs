@@ -3,7 +3,8 @@
 //!
 //! Prints events and spans a second and per CPU-second (service and engine apart), what export adds to assembling, what
 //! keeping `recent` adds to shipping, and how soon after the settle window a request leaves.
-//! Not part of the timed tests. `cargo bench --bench export [-- REQUESTS]`
+//! Not part of the timed tests. `cargo bench --bench export [-- REQUESTS]`; `THROUGHLINE_BENCH_PROGRAM` names another
+//! build of the service to measure.
 
 #![allow(
     clippy::expect_used,
@@ -31,16 +32,21 @@ const PATIENCE: Duration = Duration::from_secs(900);
 struct Service {
     child: Child,
     http: SocketAddr,
+    /// The engine's read-only port: another one each time, as an engine outlives its parent for a moment.
+    public: SocketAddr,
     client: reqwest::blocking::Client,
 }
 
 impl Service {
     /// A service on `directory` with configuration by environment.
     fn start(directory: &Path, configuration: &[(&str, String)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_throughline"))
+        let public = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+        let program = std::env::var("THROUGHLINE_BENCH_PROGRAM");
+        let mut child = Command::new(program.as_deref().unwrap_or(env!("CARGO_BIN_EXE_throughline")))
+            .env_remove("THROUGHLINE_BENCH_PROGRAM")
             .args(["serve", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--data-dir"])
             .arg(directory)
-            .env("THROUGHLINE_ENGINE_PUBLIC_LISTEN", "127.0.0.1:18877")
+            .env("THROUGHLINE_ENGINE_PUBLIC_LISTEN", public.to_string())
             .env("THROUGHLINE_RETENTION_RECENT_HOURS", "24")
             .envs(configuration.iter().map(|(name, value)| (*name, value.as_str())))
             .stdin(Stdio::null())
@@ -55,7 +61,7 @@ impl Service {
         std::thread::spawn(move || lines.for_each(drop));
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::blocking::Client::builder().timeout(PATIENCE).build().expect("a client");
-        let service = Self { child, http, client };
+        let service = Self { child, http, public, client };
         service.wait("it is ready", |it| it.get("/readyz").contains("ready"));
         service
     }
@@ -95,7 +101,7 @@ impl Service {
         let (user, password) = credentials.trim().split_once(':').expect("user:password");
         let answer = self
             .client
-            .post("http://127.0.0.1:18877/?database=throughline")
+            .post(format!("http://{}/?database=throughline", self.public))
             .basic_auth(user, Some(password))
             .body(sql.to_owned())
             .send()
@@ -188,7 +194,7 @@ fn main() {
     let mix = Mix::new(1).starting(now.as_millis() as u64, 75);
     let directory = tempfile::tempdir().expect("a directory");
     let backlog = fill(directory.path(), &mix, requests);
-    catch_up(directory.path(), &mix, requests, backlog);
+    catch_up(directory.path(), requests, backlog);
     latency(&mix, requests);
 }
 
@@ -230,8 +236,7 @@ fn fill(directory: &Path, mix: &Mix, requests: u64) -> u64 {
 }
 
 /// Works the backlog off: assembling alone, then with export, packed and not.
-fn catch_up(directory: &Path, mix: &Mix, requests: u64, events: u64) {
-    let _ = (mix, requests);
+fn catch_up(directory: &Path, requests: u64, events: u64) {
     let sink = sink();
     let copy = |name: &str| {
         let to = directory.parent().expect("a parent").join(format!("{name}-{}", std::process::id()));
@@ -250,12 +255,10 @@ fn catch_up(directory: &Path, mix: &Mix, requests: u64, events: u64) {
         let service = Service::start(&at, &configuration);
         let before = service.cpu_s();
         let begun = Instant::now();
-        let done = |it: &Service| match name {
-            "assembling alone" => {
-                it.metric("throughline_correlation_events_total") >= events as f64
-                    && it.metric("throughline_correlation_groups") == 0.0
-            }
-            _ => it.metric("throughline_exported_spans_total") >= events as f64,
+        let done = |it: &Service| {
+            it.metric("throughline_settled_requests_total") >= requests as f64
+                && (name == "assembling alone"
+                    || it.metric("throughline_exported_spans_total") >= events as f64)
         };
         service.wait("the backlog is worked off", done);
         let (took, now) = (begun.elapsed().as_secs_f64(), service.cpu_s());

@@ -38,6 +38,8 @@ pub(crate) struct Assembled {
     pub(crate) unlooked: u64,
     /// What is to be remembered: ids and event keys of all groups.
     pub(crate) entries: Vec<u64>,
+    /// How many requests there were.
+    pub(crate) settled: u64,
     /// What was learnt about clocks, by tenant.
     pub(crate) observations: Vec<(String, Observation)>,
 }
@@ -49,6 +51,7 @@ impl Assembled {
         self.late.append(&mut other.late);
         self.fragments.append(&mut other.fragments);
         self.unlooked += other.unlooked;
+        self.settled += other.settled;
         self.entries.append(&mut other.entries);
         self.observations.append(&mut other.observations);
     }
@@ -59,13 +62,13 @@ impl Assembly {
     pub(crate) fn assemble(&self, settled: &[Settled], now_ns: i64) -> Assembled {
         let mut out = Assembled::default();
         for group in settled {
-            let events: Vec<HopEvent<'static>> = group
-                .events()
-                .filter_map(|bytes| match event::wire::read(bytes) {
-                    Ok(event::Record::Event(event)) => Some(event.into_owned()),
-                    _ => None,
-                })
-                .collect();
+            // An event is more than a kilobyte: a vector that grows would copy each of them again and again.
+            let mut events: Vec<HopEvent<'static>> = Vec::with_capacity(group.count);
+            for bytes in group.events() {
+                if let Ok(event::Record::Event(event)) = event::wire::read(bytes) {
+                    events.push(event.into_owned());
+                }
+            }
             let at = out.entries.len();
             let mut without_ids = true;
             for event in &events {
@@ -123,6 +126,7 @@ impl Assembly {
     }
 
     fn finish(&self, requests: Vec<Request>, decisions: &[&Decided], last_us: i64, out: &mut Assembled) {
+        out.settled += requests.len() as u64;
         for request in requests {
             let learnt = skew::observations(&request);
             if !learnt.is_empty() {

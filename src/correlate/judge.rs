@@ -182,8 +182,10 @@ fn encode(groups: Vec<ResourceSpans>) -> Vec<(u32, Vec<u8>)> {
         return Vec::new();
     }
     let message = ExportTraceServiceRequest { resource_spans: groups };
-    if message.encoded_len() <= PIECE_BYTES {
-        return vec![(spans, message.encode_to_vec())];
+    // Almost every request is small, and to know how large it is costs half of encoding it.
+    let whole = (spans as usize <= PIECE_SPANS).then(|| message.encode_to_vec());
+    if let Some(whole) = whole.filter(|whole| whole.len() <= PIECE_BYTES) {
+        return vec![(spans, whole)];
     }
     let mut pieces = Vec::new();
     for group in message.resource_spans {

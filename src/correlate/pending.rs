@@ -83,6 +83,8 @@ struct Chunk {
 pub(crate) struct Settled {
     /// One event after the other, each with its length before it (u32 LE).
     bytes: Vec<u8>,
+    /// How many.
+    pub(crate) count: usize,
     /// When its first segment was shipped, unix microseconds by the store's clock.
     pub(crate) first_us: i64,
     /// When its last was.
@@ -326,8 +328,9 @@ impl Pending {
         let mut wanted: Vec<(Place, u32)> = Vec::new();
         let mut settled = Vec::with_capacity(groups.len());
         for (index, group) in groups.into_iter().enumerate() {
-            wanted.extend(group.places.into_iter().map(|place| (place, index as u32)));
-            settled.push(Settled { bytes: Vec::new(), first_us: group.first_us, last_us: group.last_us });
+            let Group { places, first_us, last_us, .. } = group;
+            settled.push(Settled { bytes: Vec::new(), count: places.len(), first_us, last_us });
+            wanted.extend(places.into_iter().map(|place| (place, index as u32)));
         }
         wanted.sort_unstable();
         for of_chunk in wanted.chunk_by(|(a, _), (b, _)| a.chunk == b.chunk) {

@@ -243,6 +243,7 @@ impl<'c> Work<'c> {
         if !late.is_empty() {
             self.complete(late, &mut assembled, now_us).await;
         }
+        self.metrics.correlation.settled.inc_by(assembled.settled);
         for (tenant, observation) in assembled.observations.drain(..) {
             self.skews.add(&tenant, observation);
         }

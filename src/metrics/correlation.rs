@@ -36,6 +36,8 @@ pub(crate) struct Correlation {
     pub(crate) unreadable: Counter,
     /// Segments that correlation never saw: too old, or shipped by an instance that does not correlate.
     pub(crate) missed: Counter,
+    /// Requests put together, whatever is done with them.
+    pub(crate) settled: Counter,
     requests: Family<Decided, Counter>,
     late: Family<Reason, Counter>,
     /// Groups settled before their time, for want of memory.
@@ -59,6 +61,7 @@ impl Default for Correlation {
             events: Counter::default(),
             unreadable: Counter::default(),
             missed: Counter::default(),
+            settled: Counter::default(),
             requests: Family::default(),
             late: Family::default(),
             early: Counter::default(),
@@ -103,6 +106,7 @@ impl Correlation {
         registry.register("correlation_unreadable_events", unreadable, self.unreadable.clone());
         let missed = "Segments that correlation could not read: too old, or shipped without it";
         registry.register("correlation_missed_segments", missed, self.missed.clone());
+        registry.register("settled_requests", "Requests that settled", self.settled.clone());
         registry.register("requests", "Settled requests by what was decided", self.requests.clone());
         let late = "Groups completed from the store, by why; unlooked: too many at once";
         registry.register("correlation_late_groups", late, self.late.clone());
