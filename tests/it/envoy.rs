@@ -1,7 +1,8 @@
-//! A real Envoy for the live test: a gateway listener as Istio shapes it, logging through all four transports at once.
+//! Real Envoys. [`Proxy`] is one with any bootstrap; [`Envoy`] is the live test's: a gateway listener as Istio shapes it, logging through
+//! all four transports at once.
 //!
 //! It is the pinned Envoy that `scripts/setup-tests` fetched (`THROUGHLINE_ENVOY`, else the cache); there is no way to skip it: a missing
-//! Envoy fails the test. Its bootstrap is `tests/data/envoy/live.yaml.tmpl`. Every request through [`Envoy::request`] yields five records:
+//! Envoy fails the test. The live test's bootstrap is `tests/data/envoy/live.yaml.tmpl`. Every request through [`Envoy::request`] yields five records:
 //! TEXT file, JSON file, ALS, OTLP over gRPC (Istio's shape, TEXT body) and OTLP over HTTP (labels as attributes).
 //!
 //! Envoy flushes ALS and OTLP once a second and loses the unflushed batch when it ends: wait for the counts, then drop it.
@@ -48,12 +49,19 @@ pub(crate) struct EnvoyOptions {
     pub(crate) log_dir: PathBuf,
 }
 
+/// A running Envoy process; ended when dropped.
+pub(crate) struct Proxy {
+    child: Child,
+    admin: SocketAddr,
+    own_log: PathBuf,
+}
+
 /// A running Envoy and the app behind it; both end when it is dropped.
 pub(crate) struct Envoy {
     /// The gateway listener. Host `shop.example.com` is routed; any other gets 404 NR.
     pub(crate) listener: SocketAddr,
     log_dir: PathBuf,
-    child: Child,
+    _proxy: Proxy,
     _app: App,
 }
 
@@ -64,21 +72,17 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
-impl Envoy {
-    /// Starts Envoy and returns once it is ready and listening. Panics with the end of Envoy's log if it does not.
-    pub(crate) fn start(options: EnvoyOptions) -> Envoy {
-        let app = App::start();
-        let log_dir = options.log_dir.canonicalize().expect("log_dir must exist");
-        let bootstrap = log_dir.join("envoy.yaml");
-        fs::write(&bootstrap, bootstrap_text(&options, &log_dir, app.address.port()))
-            .expect("write the bootstrap");
-        let own_log = log_dir.join("envoy.log");
-        let admin_file = log_dir.join("envoy.admin");
+impl Proxy {
+    /// Starts Envoy with a bootstrap file and returns once it is live. Its own log lies beside the bootstrap. Panics with the end of that
+    /// log if it does not start.
+    pub(crate) fn start(bootstrap: &Path) -> Proxy {
+        let own_log = bootstrap.with_extension("envoy-log");
+        let admin_file = bootstrap.with_extension("envoy-admin");
         let _ = fs::remove_file(&admin_file);
         // Without --disable-hot-restart a second Envoy on the machine would talk to the first one's shared memory.
         let child = Command::new(envoy_binary())
             .arg("--config-path")
-            .arg(&bootstrap)
+            .arg(bootstrap)
             .arg("--log-path")
             .arg(&own_log)
             .arg("--admin-address-path")
@@ -90,10 +94,62 @@ impl Envoy {
             .stderr(Stdio::null())
             .spawn()
             .expect("start Envoy");
-        let unset = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut envoy = Envoy { listener: unset, log_dir, child, _app: app };
-        envoy.listener = envoy.wait_until_ready(&admin_file, &own_log);
-        envoy
+        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut proxy = Proxy { child, admin, own_log };
+        proxy.admin = proxy.until_ready(|_| {
+            let admin = fs::read_to_string(&admin_file).ok()?.trim().parse().ok()?;
+            get(admin, "/ready", &[("host", "admin")])
+                .is_ok_and(|answer| answer.status == 200)
+                .then_some(admin)
+        });
+        proxy
+    }
+
+    /// Where the listener of this name listens.
+    pub(crate) fn listener(&mut self, name: &str) -> SocketAddr {
+        let prefix = format!("{name}::");
+        // `/listeners` answers `NAME::ADDRESS` a line.
+        self.until_ready(|proxy| {
+            let listeners = get(proxy.admin, "/listeners", &[("host", "admin")]).ok()?;
+            let text = String::from_utf8_lossy(&listeners.body).into_owned();
+            text.lines().find_map(|line| line.strip_prefix(&prefix)?.trim().parse().ok())
+        })
+    }
+
+    fn until_ready<T>(&mut self, mut probe: impl FnMut(&Proxy) -> Option<T>) -> T {
+        let deadline = Instant::now() + READY_LIMIT;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("look at Envoy") {
+                panic!("Envoy ended with {status}:\n{}", end_of(&self.own_log));
+            }
+            if let Some(found) = probe(self) {
+                return found;
+            }
+            let log = || end_of(&self.own_log);
+            assert!(Instant::now() < deadline, "Envoy was not ready in {READY_LIMIT:?}:\n{}", log());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // By the child's own id; it may be gone already, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Envoy {
+    /// Starts Envoy and returns once it is ready and listening. Panics with the end of Envoy's log if it does not.
+    pub(crate) fn start(options: EnvoyOptions) -> Envoy {
+        let app = App::start();
+        let log_dir = options.log_dir.canonicalize().expect("log_dir must exist");
+        let bootstrap = log_dir.join("envoy.yaml");
+        fs::write(&bootstrap, bootstrap_text(&options, &log_dir, app.address.port()))
+            .expect("write the bootstrap");
+        let mut proxy = Proxy::start(&bootstrap);
+        Envoy { listener: proxy.listener("gateway"), log_dir, _proxy: proxy, _app: app }
     }
 
     /// `GET path` through the gateway, on a connection of its own, as host `shop.example.com` unless `headers` names another.
@@ -114,42 +170,6 @@ impl Envoy {
     pub(crate) fn json_log(&self) -> PathBuf {
         self.log_dir.join("istio.json.log")
     }
-
-    fn wait_until_ready(&mut self, admin_file: &Path, own_log: &Path) -> SocketAddr {
-        let deadline = Instant::now() + READY_LIMIT;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("look at Envoy") {
-                panic!("Envoy ended with {status}:\n{}", end_of(own_log));
-            }
-            let admin = fs::read_to_string(admin_file).ok().and_then(|text| text.trim().parse().ok());
-            if let Some(listener) = admin.and_then(ready_listener) {
-                return listener;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "Envoy was not ready in {READY_LIMIT:?}:\n{}",
-                end_of(own_log)
-            );
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Envoy {
-    fn drop(&mut self) {
-        // By the child's own id; it may be gone already, which is what is wanted.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The gateway's address, if the admin port says that Envoy is live. `/listeners` answers `NAME::ADDRESS` a line.
-fn ready_listener(admin: SocketAddr) -> Option<SocketAddr> {
-    let host = [("host", "admin")];
-    let live = get(admin, "/ready", &host).is_ok_and(|answer| answer.status == 200);
-    let listeners = if live { get(admin, "/listeners", &host).ok() } else { None }?;
-    let text = String::from_utf8_lossy(&listeners.body).into_owned();
-    text.lines().find_map(|line| line.strip_prefix("gateway::")?.trim().parse().ok())
 }
 
 fn bootstrap_text(options: &EnvoyOptions, log_dir: &Path, app_port: u16) -> String {

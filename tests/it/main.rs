@@ -15,6 +15,7 @@
 
 mod accept;
 mod app;
+mod chain;
 mod cli;
 mod deploy;
 mod durability;
