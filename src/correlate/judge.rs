@@ -122,9 +122,7 @@ impl Judge {
                     trace_id: Some(trace_id),
                     previous: &previous,
                 };
-                let mut groups = otlp::resource_spans(&request, &selection);
-                tie(&request, &exported, &previous, &mut groups);
-                pieces = encode(groups);
+                pieces = encode(&request, &selection);
                 event_keys = keys.into_iter().filter(|key| !before.sent.contains(key)).collect();
             }
             Decision::Running => event_keys.clear(),
@@ -157,14 +155,31 @@ fn keep_span_ids(request: &mut Request, sent: &HashSet<u64>) -> HashSet<u64> {
     exported
 }
 
+/// The spans of a request that are asked for, in one message if it is not too large.
+fn encode(request: &Request, selection: &Selection<'_>) -> Vec<(u32, Vec<u8>)> {
+    let root = request.entry();
+    let root_was_sent = root.is_some_and(|root| selection.exported.contains(&root.event.event_key));
+    let needs_tie = root_was_sent && !selection.previous.is_empty();
+    // Almost every request is small and whole: it is written at once.
+    if request.spans.len() <= PIECE_SPANS && !needs_tie {
+        let mut message = Vec::new();
+        let spans = otlp::encode(request, selection, &mut message);
+        if message.len() <= PIECE_BYTES {
+            return if spans == 0 { Vec::new() } else { vec![(spans, message)] };
+        }
+    }
+    let mut groups = otlp::resource_spans(request, selection);
+    if let Some(root) = root.filter(|_| needs_tie) {
+        tie(root, selection.previous, &mut groups);
+    }
+    groups.into_iter().flat_map(parted).collect()
+}
+
 /// Ties spans that go to one trace to what of their request was sent under others. The root carries the links; where it
 /// was sent before, the first of the new spans does.
-fn tie(request: &Request, exported: &HashSet<u64>, previous: &[u128], groups: &mut [ResourceSpans]) {
-    let Some(root) = request.entry().filter(|root| exported.contains(&root.event.event_key)) else { return };
-    let Some(span) = groups.iter_mut().flat_map(|it| &mut it.scope_spans).flat_map(|it| &mut it.spans).next()
-    else {
-        return;
-    };
+fn tie(root: &Span, previous: &[u128], groups: &mut [ResourceSpans]) {
+    let mut spans = groups.iter_mut().flat_map(|it| &mut it.scope_spans).flat_map(|it| &mut it.spans);
+    let Some(span) = spans.next() else { return };
     span.links.extend(previous.iter().map(|other| Link {
         trace_id: other.to_be_bytes().to_vec(),
         span_id: root.span_id.to_be_bytes().to_vec(),
@@ -172,39 +187,22 @@ fn tie(request: &Request, exported: &HashSet<u64>, previous: &[u128], groups: &m
     }));
 }
 
-fn encode(groups: Vec<ResourceSpans>) -> Vec<(u32, Vec<u8>)> {
-    let count = |groups: &[ResourceSpans]| {
-        let scopes = groups.iter().flat_map(|group| &group.scope_spans);
-        scopes.map(|scope| scope.spans.len()).sum::<usize>() as u32
-    };
-    let spans = count(&groups);
-    if spans == 0 {
-        return Vec::new();
-    }
-    let message = ExportTraceServiceRequest { resource_spans: groups };
-    // Almost every request is small, and to know how large it is costs half of encoding it.
-    let whole = (spans as usize <= PIECE_SPANS).then(|| message.encode_to_vec());
-    if let Some(whole) = whole.filter(|whole| whole.len() <= PIECE_BYTES) {
-        return vec![(spans, whole)];
-    }
+/// The spans of one resource in messages of a bounded number.
+fn parted(group: ResourceSpans) -> Vec<(u32, Vec<u8>)> {
     let mut pieces = Vec::new();
-    for group in message.resource_spans {
-        for scope in group.scope_spans {
-            let mut rest = scope.spans;
-            while !rest.is_empty() {
-                let after = rest.split_off(rest.len().min(PIECE_SPANS));
-                let spans = std::mem::replace(&mut rest, after);
-                let part =
-                    ScopeSpans { scope: scope.scope.clone(), spans, schema_url: scope.schema_url.clone() };
-                let part = ResourceSpans {
-                    resource: group.resource.clone(),
-                    scope_spans: vec![part],
-                    schema_url: group.schema_url.clone(),
-                };
-                let part = vec![part];
-                let spans = count(&part);
-                pieces.push((spans, ExportTraceServiceRequest { resource_spans: part }.encode_to_vec()));
-            }
+    for scope in group.scope_spans {
+        let mut rest = scope.spans;
+        while !rest.is_empty() {
+            let after = rest.split_off(rest.len().min(PIECE_SPANS));
+            let spans = std::mem::replace(&mut rest, after);
+            let count = spans.len() as u32;
+            let part = ScopeSpans { scope: scope.scope.clone(), spans, schema_url: scope.schema_url.clone() };
+            let part = ResourceSpans {
+                resource: group.resource.clone(),
+                scope_spans: vec![part],
+                schema_url: group.schema_url.clone(),
+            };
+            pieces.push((count, ExportTraceServiceRequest { resource_spans: vec![part] }.encode_to_vec()));
         }
     }
     pieces

@@ -11,6 +11,7 @@
 //! tracer; whether the tracer sampled it is not in the record, so in `Fill` the hops of an unsampled trace stay out.
 
 mod derived;
+mod encode;
 mod span;
 mod tags;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 
 pub use derived::{is_client, is_error, span_name, status_message};
+pub use encode::encode;
 pub use span::{PHASES, key_value};
 pub use tags::{ATTRIBUTE_PREFIX, Kind, RESOURCE_TAGS, Reading, SPAN_TAGS, Scope, Tag};
 

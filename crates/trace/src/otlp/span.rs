@@ -20,7 +20,7 @@ const MAX_LINKS: usize = 128;
 const TYPICAL_ATTRIBUTES: usize = 48;
 
 /// W3C trace flags are unknown; these two of OTLP's say that the parent is known to be in another process.
-const PARENT_IS_REMOTE: u32 = 0x300;
+pub(super) const PARENT_IS_REMOTE: u32 = 0x300;
 
 /// The span of `request.spans[index]`.
 pub(super) fn span(request: &Request, index: usize, trace_id: u128, previous: &[u128]) -> Span {
@@ -51,7 +51,7 @@ pub(super) fn span(request: &Request, index: usize, trace_id: u128, previous: &[
 }
 
 /// OTLP has no time before 1970.
-fn unix_nano(ns: i64) -> u64 {
+pub(super) fn unix_nano(ns: i64) -> u64 {
     ns.max(0).unsigned_abs()
 }
 
@@ -81,6 +81,15 @@ fn attributes(request: &Request, index: usize) -> (Vec<KeyValue>, u32) {
     let mut all = Vec::with_capacity(TYPICAL_ATTRIBUTES);
     let Some(hop) = request.spans.get(index) else { return (all, 0) };
     all.extend(readings(SPAN_TAGS, &hop.event));
+    let (others, dropped) = others(request, index, all.len());
+    all.extend(others);
+    (all, dropped)
+}
+
+/// The attributes that no tag reads, where `tags` others are there already, and how many were dropped.
+pub(super) fn others(request: &Request, index: usize, tags: usize) -> (Vec<KeyValue>, u32) {
+    let mut all = Vec::new();
+    let Some(hop) = request.spans.get(index) else { return (all, 0) };
     if let Some(link) = &hop.link {
         all.push(text_attribute("throughline.link.confidence", link.confidence.name().to_owned()));
         let evidence: Vec<_> = link.evidence.iter().map(|it| it.name()).collect();
@@ -102,7 +111,7 @@ fn attributes(request: &Request, index: usize) -> (Vec<KeyValue>, u32) {
         all.push(key_value("throughline.records", Reading::Int(hop.also.len() as i64 + 1)));
     }
     let unmapped = unmapped(&hop.event);
-    let room = MAX_ATTRIBUTES.saturating_sub(all.len());
+    let room = MAX_ATTRIBUTES.saturating_sub(tags + all.len());
     let dropped = unmapped.len().saturating_sub(room);
     all.extend(unmapped.into_iter().take(room));
     (all, dropped as u32)
@@ -169,7 +178,7 @@ fn phases(event: &HopEvent<'_>) -> Vec<Event> {
 /// Other traces that belong with this span: its tracer's own, where that is another; for the root also those the
 /// request was sent under before, and those of related requests. A related request is known by trace and canonical id,
 /// its root's span id is not: the link has none, and names the id instead.
-fn links(request: &Request, index: usize, trace_id: u128, previous: &[u128]) -> (Vec<Link>, u32) {
+pub(super) fn links(request: &Request, index: usize, trace_id: u128, previous: &[u128]) -> (Vec<Link>, u32) {
     let mut links = Vec::new();
     let Some(hop) = request.spans.get(index) else { return (links, 0) };
     let event = &hop.event;

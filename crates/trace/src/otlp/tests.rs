@@ -260,3 +260,41 @@ fn the_mix_comes_back_from_protobuf_span_by_span() {
     }
     assert_eq!(sent, count);
 }
+
+#[test]
+fn written_at_once_it_is_the_same_to_the_byte() {
+    let same = |request: &Request, selection: &Selection<'_>| {
+        let message = TracesData { resource_spans: resource_spans(request, selection) };
+        let spans = message.resource_spans.iter().flat_map(|it| &it.scope_spans).map(|it| it.spans.len());
+        let (spans, mut bytes) = (spans.sum::<usize>(), Vec::new());
+        assert_eq!(encode(request, selection, &mut bytes) as usize, spans);
+        assert_eq!(bytes, message.encode_to_vec());
+    };
+    let mut related = request();
+    related.related.push(Related {
+        trace_id: 9,
+        kind: IdKind::Request,
+        value: 8,
+        why: RelatedBy::SharedId(IdKind::Request),
+    });
+    related.shared_ids.push((IdKind::Request, 8));
+    // Values of every length that a length may need bytes for.
+    let long = |length: usize| HopEvent {
+        user_agent: "u".repeat(length).into(),
+        attributes: vec![("k".into(), "v".repeat(length).into()), ("k".into(), "again".into())],
+        ..full()
+    };
+    let mut requests = vec![related, request()];
+    for length in [0, 100, 110, 127, 128, 16_200, 16_384, 2_100_000] {
+        requests.extend(crate::requests(vec![long(length)], Moment::FINAL));
+    }
+    requests.extend(crate::requests(testkit::Mix::new(3).events(200).collect(), Moment::FINAL));
+    let exported: HashSet<u64> =
+        requests.iter().flat_map(|it| &it.spans).map(|it| it.event.event_key).step_by(3).collect();
+    for request in &requests {
+        for mode in [Mode::All, Mode::Fill] {
+            same(request, &Selection::fresh(mode));
+            same(request, &Selection { mode, exported: &exported, trace_id: Some(5), previous: &[6, 7] });
+        }
+    }
+}
