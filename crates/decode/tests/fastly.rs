@@ -319,7 +319,7 @@ fn our_own_formats_lose_nothing() {
     assert_eq!((event.duration_ns, event.first_byte_ns), (Some(48_213_000), Some(45_000_000)));
     assert_eq!((event.upstream_tx_first_ns, event.upstream_rx_first_ns), (Some(1_200_000), Some(44_000_000)));
     assert_eq!(event.correlation_id, 0x019c_4597_8f40_7cc3_98c4_dc0c_0c07_398f);
-    assert_eq!((event.parent_span_id, event.span_id), (0x00f0_67aa_0ba9_02b7, 0));
+    assert_eq!((event.parent_span_id, event.span_id), (0, 0x00f0_67aa_0ba9_02b7), "the edge minted it");
     let left: Vec<_> = event.attributes.iter().map(|(name, text)| (&**name, &**text)).collect();
     assert_eq!((left, event.notes), (vec![("o_status", "200")], Notes::NONE));
 

@@ -163,15 +163,18 @@ fn same_event(a: &HopEvent<'_>, b: &HopEvent<'_>) -> bool {
     let both = |a: &str, b: &str| !a.is_empty() && a == b;
     let id = |a: u128, b: u128| a == 0 || b == 0 || a == b;
     let step = step_ns(a.start_precision).max(step_ns(b.start_precision));
-    let role = |a: Role, b: Role| {
-        a == b
-            || a == Role::Open
-            || b == Role::Open
-            || a == Role::Call && b.calls()
-            || b == Role::Call && a.calls()
+    // A local reply of a sidecar may leave its direction open in one transport and not in the other.
+    let is_open = |event: &HopEvent<'_>| event.hop == Hop::Sidecar && event.direction == Direction::Unknown;
+    let role = |one: Role, other: Role| {
+        one == other
+            || one == Role::Open
+            || other == Role::Open
+            || one == Role::Call && other.calls()
+            || other == Role::Call && one.calls()
     };
+    let in_role = role(Role::of(a), Role::of(b)) || is_open(a) || is_open(b);
     a.format != b.format
-        && role(Role::of(a), Role::of(b))
+        && in_role
         && a.intermediate == b.intermediate
         && a.status == b.status
         && a.start_ns.div_euclid(step) == b.start_ns.div_euclid(step)
@@ -225,6 +228,8 @@ fn complete(event: &mut HopEvent<'static>, other: &HopEvent<'static>) {
     }
     if Role::of(event) == Role::Open || Role::of(event) == Role::Call {
         (event.hop, event.direction) = (other.hop, other.direction);
+    } else if event.hop == Hop::Sidecar && event.direction == Direction::Unknown {
+        event.direction = other.direction;
     }
     fill!(
         correlation_id request_id edge_request_id trace_id span_id parent_span_id attempt node pod namespace workload
@@ -279,6 +284,18 @@ mod tests {
         assert_eq!(fold(vec![record("envoy-als-http", 7_000_100_000), other]).len(), 2, "one transport");
         let slower = HopEvent { duration_ns: Some(9_000_000), ..record("istio-text", 7_000_000_000) };
         assert_eq!(fold(vec![record("envoy-als-http", 7_000_100_000), slower]).len(), 2, "they differ");
+    }
+
+    #[test]
+    fn a_local_reply_without_a_direction_takes_that_of_its_other_record() {
+        let als = HopEvent { direction: Direction::Unknown, ..record("envoy-als-http", 7_000_123_000) };
+        let text = HopEvent {
+            start_precision: Precision::Millisecond,
+            direction: Direction::Outbound,
+            ..record("istio-text", 7_000_000_000)
+        };
+        let seen = fold(vec![als, text]);
+        assert_eq!((seen.len(), seen[0].event.direction), (1, Direction::Outbound));
     }
 
     #[test]

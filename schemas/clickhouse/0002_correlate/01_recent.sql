@@ -1,5 +1,5 @@
 -- What correlation reads: the events of each shipped segment once more, in the byte form of the spool, some thousand to
--- a row. Reading them out of `events` would cost a granule of a hundred columns for every request; there is no order of
+-- a row. Reading them out of `events` would cost a granule of a hundred columns for every request, there is no order of
 -- arrival in it. Written before the segment's row in `shipped`, by instances that correlate, and kept for hours.
 CREATE TABLE IF NOT EXISTS {table:recent} {on_cluster}
 (
@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS {table:recent} {on_cluster}
     shipped_at DateTime('UTC') DEFAULT now()
 )
 ENGINE = {engine:MergeTree}
--- Whole hours are dropped at once. A segment whose shipping is repeated in the next hour is there twice; readers take
+-- Whole hours are dropped at once. A segment whose shipping is repeated in the next hour is there twice, readers take
 -- one row of each chunk.
 PARTITION BY toStartOfHour(shipped_at)
 ORDER BY (segment, chunk)

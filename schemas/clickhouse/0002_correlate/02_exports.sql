@@ -3,7 +3,7 @@
 CREATE TABLE IF NOT EXISTS {table:exports} {on_cluster}
 (
     tenant LowCardinality(String),
-    -- The request's canonical id at that time; its trace id where no record carries an id.
+    -- The request's canonical id at that time, its trace id where no record carries an id.
     id FixedString(16),
     kind Enum8('none' = 0, 'correlation_id' = 1, 'request_id' = 2, 'edge_request_id' = 3, 'trace_id' = 4),
     -- Under which it was exported.

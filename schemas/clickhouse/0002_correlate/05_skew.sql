@@ -1,5 +1,5 @@
 -- How far apart two servers' clocks are, per hour, as intervals learnt from certain links: to_server's clock runs ahead
--- of from_server's by low_ns to high_ns. For display only; the newest version of an hour counts.
+-- of from_server's by low_ns to high_ns. For display only, the newest version of an hour counts.
 CREATE TABLE IF NOT EXISTS {table:skew} {on_cluster}
 (
     tenant LowCardinality(String),

@@ -74,7 +74,23 @@ fn direction_of(event: &HopEvent<'_>) -> (Direction, bool) {
     match event.downstream_local.rsplit_once(':').map(|(_, port)| port) {
         Some("15006") => (Direction::Inbound, true),
         Some("15001") => (Direction::Outbound, true),
-        _ => (Direction::Unknown, false),
+        _ => (by_address(event), true),
+    }
+}
+
+/// A local reply without a cluster: a call that comes from the pod's own address goes out, one that was sent to it comes in.
+fn by_address(event: &HopEvent<'_>) -> Direction {
+    let mut parts = event.node.split('~');
+    let (Some("sidecar"), Some(own)) = (parts.next(), parts.next()) else { return Direction::Unknown };
+    let is_own = |address: &str| {
+        address
+            .rsplit_once(':')
+            .is_some_and(|(host, _)| !own.is_empty() && host.trim_matches(['[', ']']) == own)
+    };
+    match (is_own(&event.downstream_remote), is_own(&event.downstream_local)) {
+        (true, false) => Direction::Outbound,
+        (false, true) => Direction::Inbound,
+        _ => Direction::Unknown,
     }
 }
 
@@ -137,6 +153,25 @@ mod tests {
         assert_eq!(inferred(denied), (Hop::Sidecar, Direction::Inbound, true));
         let blackhole = HopEvent { downstream_local: "10.0.0.1:15001".into(), ..Default::default() };
         assert_eq!(inferred(blackhole), (Hop::Unknown, Direction::Outbound, true));
+    }
+
+    #[test]
+    fn a_local_reply_without_a_cluster_is_told_by_the_pods_own_address() {
+        let reply = |remote: &'static str, local: &'static str| HopEvent {
+            node: "sidecar~10.0.0.1~app-1.shop~shop.svc.cluster.local".into(),
+            downstream_remote: remote.into(),
+            downstream_local: local.into(),
+            ..Default::default()
+        };
+        assert_eq!(
+            inferred(reply("10.0.0.1:40000", "10.96.0.7:80")),
+            (Hop::Sidecar, Direction::Outbound, true)
+        );
+        assert_eq!(
+            inferred(reply("10.0.0.9:40000", "10.0.0.1:80")),
+            (Hop::Sidecar, Direction::Inbound, true)
+        );
+        assert_eq!(inferred(reply("192.0.2.1:0", "10.96.0.7:80")), (Hop::Sidecar, Direction::Unknown, false));
     }
 
     #[test]

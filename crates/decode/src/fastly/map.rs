@@ -19,6 +19,8 @@ pub(crate) struct Draft<'m, 'e> {
     edge: Option<bool>,
     fetch_first_ns: Option<u64>,
     fetch_last_ns: Option<u64>,
+    /// The span id came out of the `traceparent` that the edge minted.
+    has_minted_span: bool,
     /// Fields of the schema that were filled.
     pub(crate) known: u32,
 }
@@ -26,7 +28,15 @@ pub(crate) struct Draft<'m, 'e> {
 impl<'m, 'e> Draft<'m, 'e> {
     pub(crate) fn new(format: &'e str, redactor: &'m Redactor) -> Self {
         let event = HopEvent { format: Cow::Borrowed(format), ..HopEvent::default() };
-        Self { event, redactor, edge: None, fetch_first_ns: None, fetch_last_ns: None, known: 0 }
+        Self {
+            event,
+            redactor,
+            edge: None,
+            fetch_first_ns: None,
+            fetch_last_ns: None,
+            has_minted_span: false,
+            known: 0,
+        }
     }
 
     /// Whether a value that only holds at the edge is to be believed.
@@ -319,7 +329,10 @@ impl<'m, 'e> Draft<'m, 'e> {
             self.event.trace_id = parsed.trace_id;
         }
         match target {
-            Target::OwnTraceparent => self.event.span_id = parsed.parent_id,
+            Target::OwnTraceparent => {
+                self.event.span_id = parsed.parent_id;
+                self.has_minted_span = true;
+            }
             _ => self.event.parent_span_id = parsed.parent_id,
         }
         true
@@ -338,6 +351,10 @@ impl<'m, 'e> Draft<'m, 'e> {
                 event.notes.add(Notes::HOP_INFERRED);
             }
             None => {}
+        }
+        // What the edge minted is the edge's own; the shield behind it logs the same value as what it received.
+        if event.hop == Hop::Shield && self.has_minted_span {
+            event.parent_span_id = std::mem::take(&mut event.span_id);
         }
         if event.cache_result.is_empty() {
             event.cache_result = Cow::Borrowed(normalize::cache_result(&event.cache_state));

@@ -11,7 +11,7 @@ async fn a_busy_server_is_retryable_and_a_missing_table_is_not() {
     let store = Store::connect(Endpoint::at(mock.url()));
     mock.add(handlers::exception(159));
     let error = store.insert(&batch([edge(1)]), [1; 16], "a").await.unwrap_err();
-    assert!(error.retryable() && error.table == "events", "{error}");
+    assert!(error.retryable() && error.table == "ids", "{error}");
     mock.add(handlers::exception(60));
     let error = store.insert(&batch([edge(1)]), [1; 16], "a").await.unwrap_err();
     assert_eq!(error.fault, Fault::Setup);
