@@ -110,7 +110,12 @@ fn a_hot_id_and_a_request_of_a_thousand_hops_answer_within_bounds() {
     let wide: Vec<String> = (1..500)
         .flat_map(|number| {
             [
-                call(number, "outbound|8080||orders.shop.svc.cluster.local", "10.9.0.1:8080", "10.8.0.7:8080"),
+                call(
+                    number,
+                    "outbound|8080||orders.shop.svc.cluster.local",
+                    "10.9.0.1:8080",
+                    "10.8.0.7:8080",
+                ),
                 call(number, "inbound|8080||", "10.8.0.7:8080", "10.8.0.7:8080"),
             ]
         })
