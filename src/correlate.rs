@@ -177,7 +177,7 @@ async fn renew(
             }
             Ok(false) => lost.cancel(),
             Err(error) if source.log.now("renew") => {
-                tracing::warn!(%error, "cannot renew the lease of correlation")
+                tracing::warn!(%error, "cannot renew the lease of correlation");
             }
             Err(_) => {}
         }

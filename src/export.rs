@@ -40,8 +40,9 @@ pub(crate) struct Batch {
     /// Told back when all of it is decided and noted.
     pub(crate) number: u64,
     pub(crate) outgoing: Vec<Outgoing>,
-    /// The store's clock when it was made.
+    /// The store's clock when it was last read, and when that was.
     pub(crate) now_us: i64,
+    pub(crate) looked: Instant,
 }
 
 /// Sends batches one after the other.
@@ -74,7 +75,6 @@ impl Exporter {
     }
 
     async fn export(&self, mut batch: Batch) {
-        let begun = Instant::now();
         let parts = parts(&mut batch.outgoing);
         let refusals: Vec<(usize, String)> = futures_util::stream::iter(parts)
             .map(|part| self.send(part))
@@ -106,7 +106,9 @@ impl Exporter {
             *counts.entry(one.decision).or_default() += 1;
             if one.decision == Decision::Exported {
                 let waited_us = batch.now_us.saturating_sub(last_us).max(0).unsigned_abs();
-                self.metrics.correlation.exported_after(Duration::from_micros(waited_us) + begun.elapsed());
+                self.metrics
+                    .correlation
+                    .exported_after(Duration::from_micros(waited_us) + batch.looked.elapsed());
             }
         }
         for (decision, count) in counts {

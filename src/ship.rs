@@ -137,7 +137,7 @@ fn columns(reader: &SegmentReader, recent: Option<[u8; 16]>) -> Result<Batch, Wi
             (_, Ok(_)) => {}
             // Only for want of memory; correlation says which segments it could not read.
             (_, Err(error)) => {
-                tracing::error!(%error, "cannot pack events for correlation; they are stored all the same")
+                tracing::error!(%error, "cannot pack events for correlation; they are stored all the same");
             }
         };
     for record in reader.records() {

@@ -8,6 +8,9 @@ use trace::otlp::Mode;
 
 use super::{ConfigError, Written, values};
 
+/// The filter of what was decided, and something to work with.
+const LEAST_MEMORY: usize = 96 << 20;
+
 /// How correlation goes about it.
 #[derive(Debug, Clone)]
 pub(crate) struct CorrelateSettings {
@@ -64,7 +67,14 @@ impl CorrelateSettings {
                     .to_owned(),
             ));
         }
-        Ok(Self { on: always || exporting, settle, memory_bytes: written.size("correlate.memory")? })
+        let memory_bytes = written.size("correlate.memory")?;
+        if memory_bytes < LEAST_MEMORY {
+            return Err(ConfigError::Rule(
+                "`correlate.memory` is under 96MiB, of which 64 remember what was decided: nothing could be read"
+                    .to_owned(),
+            ));
+        }
+        Ok(Self { on: always || exporting, settle, memory_bytes })
     }
 }
 

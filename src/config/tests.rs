@@ -100,6 +100,7 @@ fn export_is_off_until_it_has_a_mode_and_a_place() {
     assert!(refusal(&export("timeout = '0s'")).contains("nothing could be sent"));
     assert!(refusal("[export]\nmode = 'all'\nendpoint = 'tempo:4317'").contains("a URL such as"));
     assert!(refusal("[correlate]\nsettle = '100ms'").contains("`correlate.settle` is under 1s"));
+    assert!(refusal("[correlate]\nmemory = '64MiB'").contains("`correlate.memory` is under 96MiB"));
     let own = refusal("[export]\nmode = 'all'\nendpoint = 'http://127.0.0.1:4317'");
     assert!(own.contains("this service's own `grpc.listen`"), "{own}");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use store::query::ShippedRow;
@@ -66,6 +66,8 @@ pub(super) struct Work<'c> {
     /// Batches that are not finished: since when, and what was decided in them.
     under_way: BTreeMap<u64, (i64, Vec<Decided>)>,
     next_number: u64,
+    /// When the store's clock was read last.
+    looked: Instant,
     through_us: &'c AtomicI64,
 }
 
@@ -105,6 +107,7 @@ impl<'c> Work<'c> {
             finished,
             under_way: BTreeMap::new(),
             next_number: 0,
+            looked: Instant::now(),
             through_us,
         };
         work.warm().await;
@@ -143,6 +146,7 @@ impl<'c> Work<'c> {
         self.assembly.look_ups.store(LOOK_UPS, Ordering::Relaxed);
         let segments = &self.segments;
         let (now_us, unread) = ask!(*self.source, "look for segments", |store| look(&store, segments));
+        self.looked = Instant::now();
         let (horizon_us, more) = self.read(unread, now_us).await;
         loop {
             let settled = self.pending.take_settled(horizon_us, TAKE_EVENTS);
@@ -152,7 +156,7 @@ impl<'c> Work<'c> {
             self.decide(settled, now_us).await;
         }
         // Where even the settle window does not fit, its oldest part must go before its time: waiting would not help.
-        while self.pending.bytes() > self.memory_bytes {
+        while more && self.pending.bytes() >= self.memory_bytes {
             let target = (self.memory_bytes as f64 * (1.0 - FREED_SHARE)) as usize;
             let early = self.pending.take_early(target, TAKE_EVENTS);
             if early.is_empty() {
@@ -254,7 +258,7 @@ impl<'c> Work<'c> {
         self.next_number += 1;
         let decided = assembled.outgoing.iter().map(|outgoing| outgoing.decided.clone()).collect();
         self.under_way.insert(number, (first_us, decided));
-        let batch = Batch { number, outgoing: assembled.outgoing, now_us };
+        let batch = Batch { number, outgoing: assembled.outgoing, now_us, looked: self.looked };
         loop {
             tokio::select! {
                 permit = self.batches.reserve() => {

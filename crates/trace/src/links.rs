@@ -106,8 +106,7 @@ impl<'e> Linking<'e> {
         match role {
             // Fastly services in a chain: each under the one that began before it.
             Role::Edge => {
-                let before =
-                    self.of_role(|role| role == Role::Edge).into_iter().filter(|&at| at < child).next_back();
+                let before = self.of_role(|role| role == Role::Edge).into_iter().rfind(|&at| at < child);
                 self.add(before, child, fit::under_fastly);
             }
             Role::Shield => {

@@ -14,6 +14,14 @@ fn every_workload_keeps_its_promise() {
         for scenario in truth::scenarios(seed, REQUESTS) {
             let judged = judge::judge(&scenario);
             assert!(judged.score.requests > 0, "{} is empty", scenario.name);
+            assert!(
+                judged.wrong_certain.is_empty() || !scenario.name.starts_with("minted-id"),
+                "{}: {:?}",
+                scenario.name,
+                judged.wrong_certain
+            );
+            let judge::Gaps { lost, named, right } = judged.gaps;
+            assert!(right <= named && right * 10 >= lost * 7, "{}: {right} of {lost} gaps", scenario.name);
             broken.extend(
                 judged
                     .score

@@ -138,7 +138,7 @@ async fn of_an_hours_skews_the_one_on_most_links_counts() {
         links,
         version: links,
     };
-    let hour = 1_800_000_000 - 1_800_000_000 % 3600;
+    let hour = 1_800_000_000;
     store
         .note_skews(&[row("t", hour, -5, 7), row("other", hour, 1, 1), row("t", hour + 3600, 2, 2)])
         .await

@@ -1,6 +1,11 @@
 //! Holds [`trace::requests`] against workloads whose true tree is known: decode as the service does, assemble without
 //! the truth, compare.
 
+#![allow(
+    clippy::expect_used,
+    reason = "a workload that cannot be read is a failure of the test that uses it"
+)]
+
 use std::collections::BTreeSet;
 
 use event::{Hop, HopEvent};
