@@ -1,5 +1,12 @@
 //! Every attack of the threat list, one test each, against the whole decision.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed"
+)]
+
 mod common;
 
 use common::*;

@@ -1,5 +1,12 @@
 //! Whatever comes in: one decision, no panic, and nobody is let in without a valid signature.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed"
+)]
+
 mod common;
 
 use common::*;

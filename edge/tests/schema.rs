@@ -1,5 +1,12 @@
 //! The published JSON Schema of the configuration item is the one of the parser, and the example is taken by both.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed"
+)]
+
 #[test]
 fn the_published_schema_is_the_parsers() {
     let schema = schemars::schema_for!(edge::Config);
