@@ -9,7 +9,7 @@
 //! | [`groups`] | which events may be one request |
 //! | [`findings`] | assembles them, counts and keeps the worst |
 //! | [`advice`], [`snippets`] | what to change so that more joins |
-//! | [`answer`] | all of it as data |
+//! | [`mod@answer`] | all of it as data |
 //! | [`looked_up`] | one request by its id |
 //! | [`guess`] | what a file that cannot be read looks like |
 
