@@ -25,7 +25,7 @@ lint: ## Formatting, clippy, rustdoc, and licences, bans and sources of dependen
 	cargo clippy --package throughline-edge-token --all-targets --features tower --locked -- -D warnings
 	cargo clippy --manifest-path edge/Cargo.toml --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
-	exports="$$(scripts/setup-tests --lint)"; eval "$$exports"; "$$THROUGHLINE_CARGO_DENY" --locked check bans licenses sources && "$$THROUGHLINE_CARGO_DENY" --locked --manifest-path edge/Cargo.toml check --config deny.toml bans licenses sources
+	exports="$$(scripts/setup-tests --lint)"; eval "$$exports"; "$$THROUGHLINE_CARGO_DENY" --locked check bans licenses sources && "$$THROUGHLINE_CARGO_DENY" --locked --manifest-path edge/Cargo.toml --config deny.toml check bans licenses sources
 
 bench: ## Run the benches (compare only figures of one run)
 	exports="$$(scripts/setup-tests)"; eval "$$exports"; cargo bench --workspace --locked
