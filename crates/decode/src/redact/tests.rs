@@ -284,7 +284,9 @@ proptest! {
     #[test]
     fn text_without_secrets_is_untouched(words in prop::collection::vec("[a-z]{2,9}", 1..12), joint in "[ /,._-]") {
         let text = words.join(&joint);
-        prop_assume!(!["bearer", "basic"].iter().any(|word| text.contains(word)));
+        // Words that a secret begins with: chance writes `gho_` once in some ten thousand texts.
+        let begins = ["bearer", "basic", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "sk_", "sk-", "pk_", "rk_", "xox"];
+        prop_assume!(!begins.iter().any(|word| text.contains(word)));
         let redactor = Redactor::default();
         for (out, redacted) in [redactor.url(text.as_str().into()), redactor.text(text.as_str().into())] {
             prop_assert!(!redacted && matches!(out, Cow::Borrowed(_)));
