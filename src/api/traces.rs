@@ -141,7 +141,7 @@ fn nothing_carries(asked: &str) -> Problem {
     ))
 }
 
-/// The requests that an id leads to.
+/// The requests that ids lead to, and the bound that cut the reading short, if one did.
 pub(super) struct Found {
     pub(super) requests: Vec<Request>,
     pub(super) truncated: Option<String>,
@@ -161,14 +161,21 @@ pub(super) async fn find(api: &Api, headers: &HeaderMap, asked: &str) -> Result<
     if gathered.events.is_empty() {
         return Err(nothing_carries(asked));
     }
-    let moment = Moment { now_ns: unix_ns(), settle_ns: api.settle_ns };
-    Ok(Found { requests: trace::requests(gathered.events, moment), truncated: gathered.truncated })
+    Ok(gathered.assembled(api))
 }
 
 /// Events that belong to the requests that ids lead to.
 pub(super) struct Gathered {
     pub(super) events: Vec<HopEvent<'static>>,
     pub(super) truncated: Option<String>,
+}
+
+impl Gathered {
+    /// The requests, as far as their records are there by now.
+    pub(super) fn assembled(self, api: &Api) -> Found {
+        let moment = Moment { now_ns: unix_ns(), settle_ns: api.settle_ns };
+        Found { requests: trace::requests(self.events, moment), truncated: self.truncated }
+    }
 }
 
 /// Follows ids from record to record until there is nothing new, or a bound is reached.

@@ -260,6 +260,21 @@ impl Drop for Service {
     }
 }
 
+/// A tool that set-up fetched: where `variable` says, else in the cache.
+pub(crate) fn pinned_tool(variable: &str, place: &str) -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    if let Some(given) = set(variable) {
+        return given;
+    }
+    let cache = set("THROUGHLINE_CACHE_DIR")
+        .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("throughline")))
+        .or_else(|| set("HOME").map(|dir| dir.join(".cache/throughline")))
+        .expect("HOME is set");
+    let tool = cache.join(place);
+    assert!(tool.is_file(), "{} is missing: run scripts/setup-tests, or make test", tool.display());
+    tool
+}
+
 /// A file of the captures or samples in the tree.
 pub(crate) fn data(path: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(path);

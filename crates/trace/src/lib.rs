@@ -44,7 +44,7 @@ pub use model::{
     Confidence, Evidence, Gap, GapReason, Link, Moment, Related, RelatedBy, Request, RequestId, Span,
 };
 pub use request::{MOST_RELATED, requests};
-pub use sentence::{Failed, failed_at, summary};
+pub use sentence::{Failed, failed_at, grpc_name, summary};
 pub use span::{span_id, trace_id};
 pub use split::{Part, Places, split};
 pub use why::{Why, why};

@@ -23,6 +23,7 @@ use event::{Hop, HopEvent};
 
 use self::cause::{Way, failed_calls, tries, way_from};
 use self::outcome::{Outcome, has_failed, is_connection, is_tunnel, tells_no_end};
+pub use self::text::grpc_name;
 use self::text::{lasted, ordinal, shown_within};
 use crate::model::{Gap, GapReason, Request};
 use crate::split::in_workload;

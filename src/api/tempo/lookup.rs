@@ -7,10 +7,9 @@ use event::HopEvent;
 use store::Store;
 use store::query::Columns;
 use store::query::tempo::Place;
-use trace::{Bounds, EventIds, Moment, Request};
+use trace::{Bounds, EventIds, Request};
 
-use crate::accept::unix_ns;
-use crate::api::traces::{Gathered, gather};
+use crate::api::traces::{Found, Gathered, gather};
 use crate::api::{Api, Problem};
 
 /// Requests that are put together at once in a search: their records fit in one answer of the store.
@@ -19,18 +18,12 @@ pub(super) const REQUESTS_AT_ONCE: usize = 32;
 const BOUNDS: Bounds =
     Bounds { ids: 4_096, events: 10_000, events_per_id: trace::EVENTS_PER_REQUEST, rounds: 8 };
 
-/// Requests, and the bound that cut the reading short, if one did.
-pub(super) struct Found {
-    pub(super) requests: Vec<Request>,
-    pub(super) truncated: Option<String>,
-}
-
 /// The requests that carry an id, of whatever kind: logged, or the trace id that was made of what was logged. With the
 /// trace id that they are asked by, if it is one.
 pub(super) async fn by_id(api: &Api, tenant: &str, asked: &str) -> Result<(Found, Option<u128>), Problem> {
     let store = api.store()?;
     let values = values(asked);
-    let mut found = assembled(api, gather(&store, tenant, values.clone(), Bounds::default()).await?);
+    let mut found = gather(&store, tenant, values.clone(), Bounds::default()).await?.assembled(api);
     found.requests.retain(|request| request.carries(&values));
     let of_trace = |request: &Request| {
         let carried = request.spans.iter().map(|span| span.event.trace_id);
@@ -86,10 +79,5 @@ async fn around(
         false => gather(store, tenant, ids.into_iter().collect(), BOUNDS).await?,
     };
     gathered.events.extend(without_ids);
-    Ok(assembled(api, gathered))
-}
-
-fn assembled(api: &Api, gathered: Gathered) -> Found {
-    let moment = Moment { now_ns: unix_ns(), settle_ns: api.settle_ns };
-    Found { requests: trace::requests(gathered.events, moment), truncated: gathered.truncated }
+    Ok(gathered.assembled(api))
 }

@@ -72,8 +72,8 @@ pub(crate) fn ordinal(number: usize) -> String {
     }
 }
 
-/// The name of a gRPC status, where it has one.
-pub(crate) fn grpc_name(status: u32) -> &'static str {
+/// The name of a gRPC status; empty where it has none.
+pub fn grpc_name(status: u32) -> &'static str {
     const NAMES: [&str; 17] = [
         "OK",
         "CANCELLED",
