@@ -8,6 +8,7 @@ pub(crate) mod explain;
 mod import;
 mod search;
 mod serve;
+mod setup;
 mod tail;
 mod trace;
 
@@ -34,6 +35,8 @@ enum Command {
     Engine(engine::Arguments),
     /// Send log files to a running service
     Import(import::Arguments),
+    /// Check what stands at the edge, and print how to install it
+    Setup(setup::Arguments),
     /// Show the path of one request, by any of its ids
     Trace(trace::Arguments),
     /// Find hop events by what they say
@@ -49,6 +52,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Explain(arguments) => explain::run(arguments),
         Command::Engine(arguments) => engine::run(arguments),
         Command::Import(arguments) => import::run(arguments),
+        Command::Setup(arguments) => setup::run(arguments),
         Command::Trace(arguments) => trace::run(arguments),
         Command::Search(arguments) => search::run(arguments),
         Command::Tail(arguments) => tail::run(arguments),
