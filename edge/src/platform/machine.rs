@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use edge::{FetchError, FetchRequest, FetchResponse, Forward, Host, IncomingRequest, MAX_FETCH_BYTES};
 use fastly::cache::core::{self, CacheKey};
-use fastly::handle::RequestHandle;
+use fastly::handle::{CacheOverride, RequestHandle};
 use fastly::http::Method;
 use fastly::http::header::CACHE_CONTROL;
 use fastly::http::request::SendErrorCause;
@@ -64,11 +64,12 @@ impl Host for Machine {
         let failed = |reason: String| FetchError { backend: backend.to_owned(), reason };
         let headers: Vec<_> = request.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes())).collect();
         let url = format!("https://{}{}", request.host, request.target);
-        let body = Body::from(request.body.as_slice());
-        let built = build(request.method, &url, Some(&request.host), &headers, body)
+        let mut built = build(request.method, &url, Some(&request.host), &headers)
             .ok_or_else(|| failed(format!("{url} cannot be requested")))?;
-        let mut response =
-            built.with_pass(true).send(backend).map_err(|error| failed(error.root_cause().to_string()))?;
+        built.set_cache_override(&CacheOverride::pass());
+        let body = Body::from(request.body.as_slice()).into_handle();
+        let (head, body) = built.send(body, backend).map_err(|cause| failed(cause.to_string()))?;
+        let mut response = Response::from_handles(head, body);
         let max_age_s = response.get_header_str(CACHE_CONTROL).and_then(max_age_s);
         let status = response.get_status().as_u16();
         let mut body = Vec::new();
@@ -179,24 +180,25 @@ pub(crate) fn send_on(
         forward.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
     let authority = forward.host.as_deref().unwrap_or(&incoming.authority);
     let url = format!("{}://{authority}{}", incoming.scheme, forward.target);
-    let request = build(&forward.method, &url, forward.host.as_deref(), &headers, body)
+    let mut request = build(&forward.method, &url, forward.host.as_deref(), &headers)
         .ok_or(SendFailure { status: 400, title: "malformed request" })?;
-    request.with_pass(forward.pass).send(forward.backend.as_str()).map_err(|error| match error.root_cause() {
+    if forward.pass {
+        request.set_cache_override(&CacheOverride::pass());
+    }
+    let sent = request.send(body.into_handle(), &forward.backend).map_err(|cause| match cause {
         SendErrorCause::ConnectionTimeout
         | SendErrorCause::HttpResponseTimeout
         | SendErrorCause::DnsTimeout => SendFailure { status: 504, title: "origin timed out" },
         _ => SendFailure { status: 502, title: "origin unreachable" },
-    })
+    });
+    sent.map(|(head, body)| Response::from_handles(head, body))
 }
 
 /// A request with exactly these headers. Framing is the platform's, which discards what a client said of it.
-fn build(
-    method: &str,
-    url: &str,
-    host: Option<&str>,
-    headers: &[(&str, &[u8])],
-    body: Body,
-) -> Option<Request> {
+///
+/// A handle and no `Request`: that one asks for the client's address when it is sent, which the platform knows of no request
+/// but the client's own, and panics.
+fn build(method: &str, url: &str, host: Option<&str>, headers: &[(&str, &[u8])]) -> Option<RequestHandle> {
     let mut handle = RequestHandle::new();
     handle.set_method(&Method::from_bytes(method.as_bytes()).ok()?);
     if !uri::set(&mut handle, url) {
@@ -209,5 +211,5 @@ fn build(
         let (name, value) = answer::header(name, value)?;
         handle.append_header(&name, &value);
     }
-    Some(Request::from_handles(handle, Some(body.into_handle())))
+    Some(handle)
 }
