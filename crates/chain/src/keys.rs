@@ -52,6 +52,11 @@ fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// A new secret of 43 characters.
+pub(crate) fn secret() -> String {
+    base64url(random::<32>())
+}
+
 impl Key {
     /// A new P-256 key.
     pub fn es256(kid: &str) -> Self {

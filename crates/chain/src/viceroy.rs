@@ -1,27 +1,23 @@
 //! Viceroy, Fastly's local Compute server, as a child process: the edge service's wasm with its stores and backends.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
+use crate::child::{Printed, Tied};
+
 /// Compiling the module takes a second on an idle core; a loaded machine gets sixty times that.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 /// What Viceroy puts before a line of the endpoint that the configuration of these tests names.
 const LOG_PREFIX: &str = "edge-logs :: ";
-/// A shell that ends Viceroy when its own input ends, which it does with this process, however that ends.
-const UNTIL_INPUT_ENDS: &str =
-    r#""$@" </dev/null & pid=$!; read -r _; kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null"#;
-
 /// What the service finds at the platform.
 #[derive(Debug, Clone, Default)]
 pub struct Stores {
@@ -72,8 +68,8 @@ fn inline(value: &Value) -> String {
 pub struct Viceroy {
     /// Where it listens.
     pub address: SocketAddr,
-    printed: Arc<Mutex<Vec<String>>>,
-    child: Child,
+    printed: Printed,
+    child: Tied,
 }
 
 impl Viceroy {
@@ -85,24 +81,10 @@ impl Viceroy {
     pub fn start(program: &Path, wasm: &Path, stores: &Stores, directory: &Path) -> anyhow::Result<Self> {
         let manifest = directory.join("fastly.toml");
         fs::write(&manifest, stores.manifest()).with_context(|| format!("write {}", manifest.display()))?;
-        let mut child = Command::new("sh")
-            .args(["-c", UNTIL_INPUT_ENDS, "viceroy"])
-            .arg(program)
-            .args(["serve", "--addr", "127.0.0.1:0", "-v", "-C"])
-            .arg(&manifest)
-            .arg(wasm)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("start {}", program.display()))?;
-        let printed = Arc::new(Mutex::new(Vec::new()));
-        if let Some(stdout) = child.stdout.take() {
-            collect(stdout, &printed);
-        }
-        if let Some(stderr) = child.stderr.take() {
-            collect(stderr, &printed);
-        }
+        let arguments = ["serve", "--addr", "127.0.0.1:0", "-v", "-C"].map(OsStr::new);
+        let arguments = arguments.into_iter().chain([manifest.as_os_str(), wasm.as_os_str()]);
+        let mut child = Tied::start(program, arguments, true)?;
+        let printed = child.printed();
         // Made before waiting, so that a failure ends the child.
         let mut viceroy = Self { address: SocketAddr::from(([127, 0, 0, 1], 0)), printed, child };
         viceroy.address = viceroy.listening()?;
@@ -119,7 +101,7 @@ impl Viceroy {
                     return Ok(address);
                 }
             }
-            if Instant::now() >= deadline || self.child.try_wait()?.is_some() {
+            if Instant::now() >= deadline || self.child.ended()?.is_some() {
                 bail!("Viceroy did not listen within {READY_LIMIT:?}; it said:\n{printed}");
             }
             thread::sleep(Duration::from_millis(10));
@@ -128,12 +110,12 @@ impl Viceroy {
 
     /// Everything that it has printed, the service's log lines among it.
     pub fn printed(&self) -> String {
-        held(&self.printed).join("\n")
+        self.printed.text()
     }
 
     /// The lines that the service has logged so far, from the given one on.
     pub fn lines_from(&self, first: usize) -> Vec<String> {
-        let printed = held(&self.printed);
+        let printed = self.printed.lines();
         printed
             .iter()
             .filter_map(|line| line.strip_prefix(LOG_PREFIX))
@@ -146,27 +128,6 @@ impl Viceroy {
     pub fn process_id(&self) -> u32 {
         self.child.id()
     }
-}
-
-impl Drop for Viceroy {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        // Fails only for a process that has been waited for.
-        let _ = self.child.wait();
-    }
-}
-
-fn collect(from: impl Read + Send + 'static, printed: &Arc<Mutex<Vec<String>>>) {
-    let printed = Arc::clone(printed);
-    thread::spawn(move || {
-        for line in BufReader::new(from).lines().map_while(Result::ok) {
-            held(&printed).push(line);
-        }
-    });
-}
-
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The file that an environment variable names.

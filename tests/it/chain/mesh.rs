@@ -1,18 +1,18 @@
 //! Three real Envoys configured as Istio configures them: the gateway, and the sidecars of the pods of app a and app b.
 //!
-//! Each pod has an address of its own, on loopback (Linux answers for all of 127.0.0.0/8): its listeners and its calls have
-//! it, as in a mesh. What differs from Istio: no iptables, so a sidecar's two directions are two ports, and the outbound
-//! listener logs its own address where Istio's logs the service's. No mTLS, so no server name and no peer identity: the
-//! hops have to be told apart by less than a mesh gives.
+//! They differ from Istio's as [`chain::parts`] says, and in that there is no mTLS, so no server name and no peer identity:
+//! the hops have to be told apart by less than a mesh gives.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use chain::Proxy;
+use chain::parts::{GATEWAY, Pod, cluster, inbound};
 use serde_json::{Value, json};
 
 use super::apps::Apps;
-use super::bootstrap::{bootstrap, cluster, inbound, listener};
-use crate::envoy::Proxy;
+use super::bootstrap::{bootstrap, listener};
+use crate::envoy::envoy_binary;
 
 /// The header that tells the test, and nobody else, which call a record is of.
 pub(crate) const CALL_HEADER: &str = "x-call";
@@ -48,24 +48,6 @@ pub(crate) enum Place {
     InboundB,
 }
 
-/// A pod with a proxy.
-pub(crate) struct Pod {
-    pub(crate) role: &'static str,
-    pub(crate) address: Ipv4Addr,
-    pub(crate) name: &'static str,
-    pub(crate) namespace: &'static str,
-    pub(crate) workload: &'static str,
-    pub(crate) service: &'static str,
-}
-
-pub(crate) const GATEWAY: Pod = Pod {
-    role: "router",
-    address: Ipv4Addr::new(127, 244, 0, 10),
-    name: "istio-ingressgateway-6c8b7f9d5-x2k4p",
-    namespace: "istio-system",
-    workload: "istio-ingressgateway",
-    service: "istio-ingressgateway",
-};
 pub(crate) const A: Pod = Pod {
     role: "sidecar",
     address: Ipv4Addr::new(127, 244, 1, 21),
@@ -83,19 +65,6 @@ pub(crate) const B: Pod = Pod {
     service: "app-b",
 };
 
-impl Pod {
-    /// Istio's node id.
-    pub(crate) fn node(&self) -> String {
-        let Self { role, address, name, namespace, .. } = self;
-        format!("{role}~{address}~{name}.{namespace}~{namespace}.svc.cluster.local")
-    }
-
-    /// What Istio calls the tracer's service.
-    pub(crate) fn traced_as(&self) -> String {
-        format!("{}.{}", self.service, self.namespace)
-    }
-}
-
 /// The running proxies; ended when dropped.
 pub(crate) struct Mesh {
     pub(crate) gateway: SocketAddr,
@@ -109,10 +78,10 @@ impl Mesh {
         let start = |pod: &Pod, listeners: &[Value], clusters: &[Value]| {
             let file = directory.join(format!("{}.json", pod.workload));
             let bootstrap = bootstrap(pod, setting, listeners, clusters);
-            std::fs::write(&file, bootstrap.to_string()).expect("write the bootstrap");
-            Proxy::start(&file)
+            Proxy::start_with(&envoy_binary(), &bootstrap, &file).expect("start Envoy")
         };
-        let log = |pod: &Pod| directory.join(format!("{}.log", pod.workload)).display().to_string();
+        let listening = |proxy: &mut Proxy, name: &str| proxy.listener(name).expect("a listener");
+        let log = |pod: &Pod| directory.join(format!("{}.log", pod.workload));
 
         let into_app = |pod: &Pod, rules: &[Value]| {
             let route = json!({ "name": "default", "match": { "prefix": "/" },
@@ -123,7 +92,7 @@ impl Mesh {
             listener("virtualInbound", pod, setting, connection, rules, &[host], &log(pod))
         };
         let mut b = start(&B, &[into_app(&B, &[])], &[inbound(apps.b)]);
-        let inbound_b = b.listener("virtualInbound");
+        let inbound_b = listening(&mut b, "virtualInbound");
 
         let hosts = [("app-b", true), ("down", false)].map(|(name, retries)| {
             let target = format!("{name}.default.svc.cluster.local");
@@ -161,7 +130,8 @@ impl Mesh {
                 cluster("outbound|8080||down.default.svc.cluster.local", Some(nobody)),
             ],
         );
-        let (inbound_a, outbound_a) = (a.listener("virtualInbound"), a.listener("0.0.0.0_8080"));
+        let inbound_a = listening(&mut a, "virtualInbound");
+        let outbound_a = listening(&mut a, "0.0.0.0_8080");
         apps.know_outbound(outbound_a);
 
         let mut gateway = start(
@@ -169,7 +139,7 @@ impl Mesh {
             &[way_in(setting, &log(&GATEWAY))],
             &[cluster("outbound|8080||app-a.default.svc.cluster.local", Some(inbound_a))],
         );
-        let address = gateway.listener("0.0.0.0_8080");
+        let address = listening(&mut gateway, "0.0.0.0_8080");
         let places = vec![
             (address, Place::Gateway),
             (inbound_a, Place::InboundA),
@@ -187,7 +157,7 @@ impl Mesh {
 }
 
 /// The gateway's listener. It has no route for `/nowhere`.
-fn way_in(setting: &Setting, log: &str) -> Value {
+fn way_in(setting: &Setting, log: &Path) -> Value {
     let to_a = |name: &str, prefix: &str, more: Value| {
         let mut route =
             json!({ "cluster": "outbound|8080||app-a.default.svc.cluster.local", "timeout": "0s" });

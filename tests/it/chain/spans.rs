@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::post;
+use chain::parts::GATEWAY;
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
@@ -19,7 +20,7 @@ use tokio::runtime::Runtime;
 use tonic_prost::ProstCodec;
 
 use super::apps::serve;
-use super::mesh::{A, B, GATEWAY, Place};
+use super::mesh::{A, B, Place};
 use super::truth::Hop;
 
 /// Where the trace service stands in gRPC.
