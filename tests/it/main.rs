@@ -28,5 +28,6 @@ mod query;
 mod receiver;
 mod secrets;
 mod senders;
+mod setup;
 mod tempo;
 mod tidy;

@@ -5,16 +5,18 @@
 mod edge;
 mod idp;
 mod install;
+mod review;
 
-use std::io::Read as _;
+use std::io::Read;
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Subcommand;
 
 /// Exit code for something that was refused.
 const REJECTED: u8 = 1;
-/// Far above what a config store takes (8000 characters) and what any token has.
+/// Far above what a config store takes (8,000 characters) and what any token has.
 const INPUT_MOST_BYTES: u64 = 1 << 20;
 
 /// Check the edge's configuration and print how to install it.
@@ -27,10 +29,29 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Check a configuration item of the edge service and print the commands, or the Terraform, that install it
+    ///
+    /// Exit code 0: the item is good, and the way to install it is on standard output. 1: it is not; what is wrong stands on
+    /// standard error with its place, and nothing on standard output. Nothing is changed anywhere.
+    #[command(after_long_help = EDGE_EXAMPLES)]
     Edge(edge::Arguments),
     /// Look at an identity provider and print the issuer block for it; with --token, test one of its tokens
+    ///
+    /// Fetches the provider's discovery document and its keys, and holds them against what the edge service can check. Exit
+    /// code 0: the edge can work with it (and takes the token), and the block for `issuers` of the configuration item is on
+    /// standard output. 1: it cannot, or it refuses the token. 2: the provider could not be asked.
+    #[command(after_long_help = IDP_EXAMPLES)]
     Idp(idp::Arguments),
 }
+
+const EDGE_EXAMPLES: &str = "Examples:
+  throughline setup edge edge.json > install.sh         # read it, then: sh install.sh
+  throughline setup edge edge.json --terraform > edge.tf
+  throughline setup edge edge.json --mtls origin        # with a client certificate";
+
+const IDP_EXAMPLES: &str = "Examples:
+  throughline setup idp https://shop.eu.auth0.com/ --audience https://api.example.com
+  throughline setup idp https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_AbC --client-id 6abc
+  printf %s \"$TOKEN\" | throughline setup idp https://login.example.com --audience shop --token";
 
 /// Runs the subcommand: 0 all well, 1 something was refused.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -40,12 +61,25 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// A file's text; standard input's for `-`.
+fn read(file: &Path) -> anyhow::Result<String> {
+    if file == Path::new("-") {
+        return read_stdin();
+    }
+    let shown = file.display();
+    let opened = std::fs::File::open(file).with_context(|| format!("cannot open {shown}"))?;
+    read_capped(opened, &shown.to_string())
+}
+
 fn read_stdin() -> anyhow::Result<String> {
-    let mut text = String::new();
-    std::io::stdin()
-        .lock()
-        .take(INPUT_MOST_BYTES)
-        .read_to_string(&mut text)
-        .context("read standard input")?;
-    Ok(text)
+    read_capped(std::io::stdin().lock(), "standard input")
+}
+
+fn read_capped(from: impl Read, name: &str) -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    from.take(INPUT_MOST_BYTES + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {name}"))?;
+    if bytes.len() as u64 > INPUT_MOST_BYTES {
+        bail!("{name} has more than {INPUT_MOST_BYTES} bytes; that is no configuration item and no token");
+    }
+    String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8"))
 }

@@ -3,9 +3,17 @@
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use edge::verify::verify;
 use edge::{Config, ConfigError, FetchError, FetchRequest, FetchResponse, Host};
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+/// What is told of a token that is refused: enough to see why, and nothing of the person.
+const TOLD: [&str; 8] = ["alg", "kid", "typ", "iss", "aud", "exp", "nbf", "iat"];
+/// Longest value of these that is told.
+const TOLD_MOST_CHARS: usize = 200;
 
 /// The smallest configuration around an issuer's block.
 pub(super) fn config(block: &Value) -> Result<Config, ConfigError> {
@@ -19,17 +27,48 @@ pub(super) fn config(block: &Value) -> Result<Config, ConfigError> {
 }
 
 /// What the edge would say of a token: who it is from, or why it is refused.
-pub(super) fn verdict(block: &Value, keys: Vec<u8>, token: &str) -> Result<String, String> {
+pub(super) fn verdict(block: Option<&Value>, keys: Vec<u8>, token: &str) -> Result<String, String> {
+    let token = token.trim();
     if token.is_empty() {
         return Err("no token came on standard input".to_owned());
     }
-    let config = config(block).map_err(|error| format!("the token was not tried: {error}"))?;
+    let config = match block.map(config) {
+        Some(Ok(config)) => config,
+        _ => return Err(format!("the token was not tried, for want of a block{}", says(token))),
+    };
     match verify(&config, &mut Desk { keys }, &[], token) {
         Ok(identity) => {
-            Ok(format!("the edge takes this token, of {}, until {}", identity.subject(), identity.exp))
+            let until = i64::try_from(identity.exp).unwrap_or(i64::MAX);
+            Ok(format!("the edge takes this token, of {}, until {}", identity.subject(), time(until)))
         }
-        Err(refusal) => Err(format!("the edge refuses this token: {}", refusal.reason())),
+        Err(refusal) => Err(format!("the edge refuses this token: {}{}", refusal.reason(), says(token))),
     }
+}
+
+/// What a token says of itself, unchecked; nothing where it says nothing.
+fn says(token: &str) -> String {
+    let part = |part: &str| -> Option<Map<String, Value>> {
+        serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(part).ok()?).ok()
+    };
+    let mut parts = token.split('.');
+    let (header, claims) = (parts.next().and_then(part), parts.next().and_then(part));
+    let told: Vec<_> = TOLD
+        .into_iter()
+        .filter_map(|name| {
+            let value = header.iter().chain(&claims).find_map(|object| object.get(name))?;
+            let is_time = ["exp", "nbf", "iat"].contains(&name);
+            let shown = match value.as_i64().filter(|_| is_time) {
+                Some(seconds) => time(seconds),
+                None => value.to_string().chars().take(TOLD_MOST_CHARS).collect(),
+            };
+            Some(format!("{name} {shown}"))
+        })
+        .collect();
+    if told.is_empty() { String::new() } else { format!("; it says {}", told.join(", ")) }
+}
+
+fn time(unix_s: i64) -> String {
+    Timestamp::from_second(unix_s).map_or_else(|_| unix_s.to_string(), |time| time.to_string())
 }
 
 /// The machine under one trial: the clock, and the keys as every backend's answer. Nothing is kept.
