@@ -112,6 +112,9 @@ fn succeeded(request: &Request, way: &Way) -> Sentence {
                 behind(request, way, false)
             )
         }
+        Outcome::Redirected => {
+            format!("{asked} {}", failure::redirected(end, &names::hop(request, way.end())))
+        }
         Outcome::Direct => {
             let hop = names::hop(request, way.end());
             format!("{asked} {status}{took} by {hop} itself (direct response){}", behind(request, way, false))

@@ -216,7 +216,13 @@ fn beyond(event: &HopEvent<'_>, place: Places) -> Places {
 /// Whether the hop answered by itself, by what its record says of an upstream.
 fn is_answered_here(event: &HopEvent<'_>) -> bool {
     match event.hop {
-        Hop::Edge | Hop::Shield => matches!(event.cache_result.as_ref(), "hit" | "synth"),
+        // An edge that decides by itself names no backend for what it answers by itself.
+        Hop::Edge | Hop::Shield => {
+            matches!(event.cache_result.as_ref(), "hit" | "synth")
+                || !event.verdict.is_empty()
+                    && event.upstream_cluster.is_empty()
+                    && event.upstream_tx_first_ns.is_none()
+        }
         _ => {
             event.upstream_remote.is_empty()
                 && event.upstream_tx_first_ns.is_none()

@@ -22,6 +22,7 @@ pub(crate) fn told(request: &Request, at: usize, outcome: Outcome, tries: usize)
     let tried = if tries > 1 { format!(" in {tries} tries") } else { String::new() };
     match outcome {
         Outcome::Denied => format!("was refused{} {} {}", with_status(event), place(&hop), rule(event)),
+        Outcome::Redirected => redirected(event, &hop),
         Outcome::RateLimited => {
             format!("was refused{} {} by {}", with_status(event), place(&hop), rate_limit(event))
         }
@@ -88,6 +89,11 @@ pub(crate) fn told(request: &Request, at: usize, outcome: Outcome, tries: usize)
         }
         Outcome::Running | Outcome::Passed => passed(event, &hop, upstream, &answered, tries),
     }
+}
+
+/// `was redirected with 302 at the edge in FRA by rule shop (login needed)`.
+pub(crate) fn redirected(event: &HopEvent<'_>, hop: &str) -> String {
+    format!("was redirected{} {} {}", with_status(event), place(hop), rule(event))
 }
 
 /// What a proxy passed on: its upstream answered it.

@@ -12,6 +12,8 @@ pub(crate) enum Outcome {
     Running,
     /// A policy refused it here.
     Denied,
+    /// The edge sent the client elsewhere: to log in, back from there, or to another address.
+    Redirected,
     /// A rate limit refused it here.
     RateLimited,
     /// The rate limit service could not be asked.
@@ -78,6 +80,7 @@ impl Outcome {
         match self {
             Self::Running => "running",
             Self::Denied => "denied",
+            Self::Redirected => "redirected",
             Self::RateLimited => "rate_limited",
             Self::RateLimiterFailed => "rate_limiter_failed",
             Self::TimedOut => "timed_out",
@@ -107,6 +110,7 @@ impl Outcome {
         matches!(
             self,
             Self::Denied
+                | Self::Redirected
                 | Self::RateLimited
                 | Self::RateLimiterFailed
                 | Self::NoRoute
@@ -134,6 +138,7 @@ fn of_verdict(event: &HopEvent<'_>) -> Option<Outcome> {
         "" | "allow" | "allowed" => None,
         "rate_limited" if !is_answered_above => Some(Outcome::RateLimited),
         "deny" | "denied" if !is_answered_above => Some(Outcome::Denied),
+        "redirect" if (300..400).contains(&event.status) => Some(Outcome::Redirected),
         // Another word of an edge (`challenge`, `block`) refuses only where the record shows no upstream.
         _ if matches!(event.hop, Hop::Edge | Hop::Shield)
             && event.status >= 300

@@ -172,6 +172,21 @@ fn a_denial_is_told_where_it_was_made() {
 }
 
 #[test]
+fn a_redirect_of_the_edge_is_no_refusal() {
+    let sent_away = with(edge(1, 302), |event| {
+        event.upstream_tx_first_ns = None;
+        (event.cache_state, event.cache_result) = ("".into(), "".into());
+        (event.verdict, event.verdict_rule, event.verdict_reason) =
+            ("redirect".into(), "shop".into(), "login_needed".into());
+    });
+    assert_eq!(
+        told(vec![sent_away.clone()]),
+        "GET shop.example.com/cart was redirected with 302 at the edge in FRA by rule shop (login needed)."
+    );
+    assert_eq!(failed_at(&requests(vec![sent_away], Moment::FINAL)[0]), None);
+}
+
+#[test]
 fn a_timeout_is_told_at_the_hop_that_gave_up() {
     let gave_up = flagged(gateway(3_000, 504), "UT", "response_timeout");
     let left = flagged(sidecar(2_999, 0), "DC", "downstream_remote_disconnect");

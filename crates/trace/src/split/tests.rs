@@ -110,6 +110,8 @@ fn a_hop_that_answers_by_itself_has_all() {
     let mut denied = hop(Hop::Gateway, NONE, 0, 300_001);
     denied.upstream_remote = "".into();
     assert_eq!(shares(&request(vec![(denied, None)])), ["gateway 300.001±0.001"]);
+    let refused = HopEvent { verdict: "deny".into(), ..hop(Hop::Edge, NONE, 0, 300_001) };
+    assert_eq!(shares(&request(vec![(refused, None)])), ["edge 300.001±0.001"]);
 }
 
 #[test]
