@@ -43,6 +43,22 @@ fn a_mistyped_key_names_the_nearest() {
     assert!(error.unwrap_err().to_string().contains("did you mean `THROUGHLINE_DATA_DIR`?"));
 }
 
+/// Whoever evals the output of set-up and starts the service in that shell.
+#[test]
+fn variables_of_set_up_are_passed_over() {
+    let set_up = include_str!("../../scripts/setup-tests");
+    let names: Vec<&str> = set_up
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("printf 'export "))
+        .filter_map(|rest| rest.split('=').next())
+        .collect();
+    assert!(names.len() > 4, "{names:?}");
+    for name in names {
+        let outcome = Written::defaults().add_environment([(name.to_owned(), "x".to_owned())].into_iter());
+        assert!(outcome.is_ok(), "{name}: {outcome:?}");
+    }
+}
+
 #[test]
 fn a_wrong_value_names_key_origin_and_form() {
     let message = refusal("[limits]\nbody = 'lots'");

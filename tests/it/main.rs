@@ -19,6 +19,8 @@ mod chain;
 mod cli;
 mod deploy;
 mod durability;
+mod edge;
+mod edge_chain;
 mod envoy;
 mod explain;
 mod export;

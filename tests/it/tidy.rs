@@ -14,7 +14,7 @@ const MOST_LINES: usize = 800;
 /// Crates that compute and nothing else: time, input and settings come in as arguments.
 const PURE_CRATES: [&str; 4] = ["correlation", "event", "decode", "trace"];
 /// Each room and the rooms it may use; the root package may use all. `testkit` is for tests, so it may see the pure ones.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("correlation", &[]),
     ("event", &["correlation"]),
     ("decode", &["correlation", "event"]),
@@ -24,6 +24,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("engine", &[]),
     ("edge-token", &[]),
     ("testkit", &["correlation", "event", "decode", "trace"]),
+    ("chain", &[]),
 ];
 
 fn root() -> &'static Path {
