@@ -9,8 +9,10 @@ use serde_json::Value;
 
 use crate::declared::{Declared, Hop};
 use crate::drive::{CLAIMED_ID, Driven};
+use crate::edge::IDENTITY;
 use crate::http::get;
-use crate::mesh::Place;
+use crate::mesh::{GATEWAY, ORDERS, Place};
+use crate::pki::identity;
 use crate::whole::Chain;
 
 /// The edge delivers every half second, ALS and OTLP every second, segments ship after one; a loaded machine gets a minute.
@@ -122,6 +124,12 @@ impl Chain {
                 let told = &span["event"]["attempt"];
                 hold(*told == attempt, format!("{hop:?} is try {told} and not {attempt}"));
             }
+            let peer = &span["event"]["downstream_peer"];
+            let caller = caller_identity(declared, hop.place);
+            hold(
+                peer.as_str().map(str::to_owned) == caller,
+                format!("{hop:?} was called by {peer} and not {caller:?}"),
+            );
             verdict(declared, hop, span, hold);
         }
     }
@@ -132,6 +140,17 @@ impl Chain {
             return Some(Place::Edge);
         }
         self.place(span["event"]["downstream_local"].as_str()?)
+    }
+}
+
+/// Who its caller is by the certificate that it showed.
+fn caller_identity(declared: &Declared, place: Place) -> Option<String> {
+    match place {
+        Place::Gateway => declared.verdict.is_some().then(|| IDENTITY.to_owned()),
+        Place::Orders => Some(identity(&GATEWAY)),
+        Place::Stock => Some(identity(&ORDERS)),
+        // Clients of the edge, and orders beside its sidecar, come without TLS.
+        Place::Edge | Place::Call => None,
     }
 }
 

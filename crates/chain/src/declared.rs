@@ -178,13 +178,16 @@ pub const REQUESTS: [Declared; 14] = [
         denied: Some((Place::Gateway, crate::gate::TOKEN_POLICY)),
         ..declared("around the edge", "/shop/cart", Credential::Around, None, &[at(Place::Gateway, 403)])
     },
-    declared(
-        "around the edge, forged",
-        "/shop/cart",
-        Credential::AroundForged,
-        None,
-        &[at(Place::Gateway, 401)],
-    ),
+    Declared {
+        denied: Some((Place::Gateway, "jwt_authn")),
+        ..declared(
+            "around the edge, forged",
+            "/shop/cart",
+            Credential::AroundForged,
+            None,
+            &[at(Place::Gateway, 401)],
+        )
+    },
     declared(
         "slow",
         "/shop/slow",
@@ -240,3 +243,25 @@ pub const REQUESTS: [Declared; 14] = [
         ],
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_hop_has_its_caller_before_it_and_the_first_is_what_the_client_sees() {
+        for declared in LOGIN.iter().chain(&REQUESTS) {
+            assert_eq!(declared.hops[0].status, declared.status, "{}", declared.name);
+            let is_edge_first = declared.hops[0].place == Place::Edge;
+            assert_eq!(is_edge_first, declared.verdict.is_some(), "{}", declared.name);
+            for (number, hop) in declared.hops.iter().enumerate().skip(1) {
+                let before = &declared.hops[..number];
+                let is_called = before.iter().any(|before| Some(before.place) == hop.place.caller());
+                assert!(is_called, "{}: {hop:?}", declared.name);
+                assert!(!before.contains(hop), "{}: {hop:?} cannot be told from another", declared.name);
+            }
+            let denied = declared.denied.map(|(place, _)| place);
+            assert!(denied.is_none_or(|place| declared.hops.iter().any(|hop| hop.place == place)));
+        }
+    }
+}

@@ -13,6 +13,9 @@ use crate::viceroy::Stores;
 /// Who issues the edge's tokens, and for whom; as in `deploy/istio`.
 pub(crate) const ISSUER: &str = "https://edge.example.com";
 pub(crate) const AUDIENCE: &str = "mesh";
+/// By its client certificate.
+pub(crate) const IDENTITY: &str = "spiffe://edge.example.com/edge";
+/// Carries the edge token.
 pub(crate) const TOKEN_HEADER: &str = "x-edge-token";
 /// Where the edge publishes its keys.
 pub(crate) const KEYS_PATH: &str = "/.well-known/edge-jwks.json";

@@ -126,8 +126,7 @@ impl Sidecars {
         let log = otlp_log(SINK, &more);
         let filters = [only_from("ns[shop]-policy[only-gateway]-rule[0]", &identity(&GATEWAY)), no_reports()];
         let way_in = into_workload(&ORDERS, &of_orders, &filters, log.clone());
-        let mut connection = connection("outbound_0.0.0.0_8080", false, log);
-        connection["server_name"] = json!("istio-envoy");
+        let connection = connection("outbound_0.0.0.0_8080", false, log);
         let way_out = listener(OUTBOUND, &ORDERS, connection, &[], &[calls_of(&STOCK)]);
         let to_stock = to_pod(&STOCK, into_stock, &of_orders);
         let mut orders = start(setting, &ORDERS, &[way_in, way_out], &[inbound(workloads.orders), to_stock])?;

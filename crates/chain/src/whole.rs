@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use crate::edge::{API, CLIENT, LOGIN_ISSUER, stores};
+use crate::edge::{API, CLIENT, IDENTITY, LOGIN_ISSUER, stores};
 use crate::keys::Key;
 use crate::logs::{LogEndpoint, SOURCE, VICEROY_SERVICE};
 use crate::mesh::{Mesh, Place, STOCK, Setting, Sidecars, choose_gateway_address, stock_log};
@@ -105,7 +105,7 @@ impl Chain {
         let sidecars = Sidecars::start(&setting, &workloads)?;
 
         let gateway = choose_gateway_address()?;
-        let own = authority.certificate("edge", &["edge.example.com".to_owned()])?;
+        let own = authority.certificate("edge", &[IDENTITY.to_owned()])?;
         let stores = stores(provider_address, gateway, &own).context("the edge's keys")?;
         let viceroy = Arc::new(Viceroy::start(&programs.viceroy, &programs.wasm, &stores, directory)?);
         let edge = viceroy.address;
