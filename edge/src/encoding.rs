@@ -21,7 +21,8 @@ pub(crate) fn from_base64url(text: &str) -> Option<Vec<u8>> {
 
 /// Lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Of several parts, each with its length before it, so that no two lists of parts look alike.
