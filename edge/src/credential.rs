@@ -52,18 +52,15 @@ pub(crate) fn find(
             Some(token.trim().to_owned())
         }
     };
-    let now_s = host.now_unix_ms() / 1000;
-    let carries = !session::cookies(request, session::SESSION_COOKIE).is_empty();
-    let session = if carries && config.login.is_some() {
-        let secret = session::secret(config, host);
-        session::read(config, secret.as_deref(), request, now_s)?
-    } else {
-        None
-    };
-    match (bearer, session) {
-        (Some(_), _) if carries && config.login.is_some() => Err(Refusal::ManyCredentials),
-        (Some(token), _) => Ok(Credential::Bearer(token)),
-        (None, Some(session)) => Ok(Credential::Session(session)),
+    let login = config.login.as_ref();
+    let login = login.filter(|_| !session::cookies(request, session::SESSION_COOKIE).is_empty());
+    match (bearer, login) {
+        (Some(_), Some(_)) => Err(Refusal::ManyCredentials),
+        (Some(token), None) => Ok(Credential::Bearer(token)),
+        (None, Some(login)) => {
+            let session = session::read(config, login, host, request)?;
+            Ok(session.map_or(Credential::None, Credential::Session))
+        }
         (None, None) => Ok(Credential::None),
     }
 }

@@ -9,7 +9,7 @@ use crate::log::{LogRecord, Timings, Tls, Verdict};
 use crate::login::{self, Lost, Sent};
 use crate::path::{host_of, is_query, normalise};
 use crate::request::IncomingRequest;
-use crate::session;
+use crate::session::{self, Secrets};
 use crate::stamp::{self, Ids};
 use crate::verify::{Identity, Refusal};
 use crate::{route, verify};
@@ -18,6 +18,8 @@ use crate::{route, verify};
 pub const EDGE_KEYS_PATH: &str = "/.well-known/edge-jwks.json";
 /// Headers of one request, together; Fastly itself stops at 69 KB.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// Path and query; Fastly's own limit, and what an edge token can bind.
+const MAX_TARGET_BYTES: usize = 8192;
 /// Headers of one request.
 const MAX_HEADERS: usize = 200;
 
@@ -57,7 +59,7 @@ fn first_entries(
         method: cut(&request.method, 32),
         scheme: cut(&request.scheme, 16),
         host: cut(&request.authority, 255),
-        path: cut(request.raw_path(), 2000),
+        path: cut(without_secrets(request.raw_path()), 2000),
         protocol: cut(&request.protocol, 32),
         client_ip: host.client_ip().map(|ip| ip.to_string()).unwrap_or_default(),
         user_agent: request.only_value("user-agent").map(|text| cut(text, 1000)).unwrap_or_default(),
@@ -70,6 +72,20 @@ fn first_entries(
         timings: Timings::default(),
         ..LogRecord::default()
     }
+}
+
+/// A path that may yet be refused, up to where parameters begin: session ids and tokens stand in those.
+fn without_secrets(path: &str) -> &str {
+    let begins = |rest: &[u8]| match rest {
+        [b';' | b'?' | b'#', ..] => true,
+        [b'%', high, low, ..] => {
+            let escape = [*high, low.to_ascii_lowercase()];
+            [*b"3b", *b"3f", *b"23", *b"25"].contains(&escape)
+        }
+        _ => false,
+    };
+    let end = (0..path.len()).find(|at| path.as_bytes().get(*at..).is_some_and(begins));
+    end.and_then(|end| path.get(..end)).unwrap_or(path)
 }
 
 /// At most so many bytes, cut at a character.
@@ -139,6 +155,9 @@ impl<H: Host> Flow<'_, H> {
         };
         self.log.path.clone_from(&path);
         self.log.host.clone_from(&host);
+        if self.request.scheme != "https" && !self.config.plain_http && !self.host.is_local() {
+            return self.refuse_plain_http(&host, &path);
+        }
         if let Some(decision) = self.own_paths(&path, &host) {
             return decision;
         }
@@ -158,7 +177,7 @@ impl<H: Host> Flow<'_, H> {
             Action::Forward(_) | Action::Redirect { .. } => {}
         }
         let before_us = self.host.now_unix_us();
-        let identity = self.identify(route);
+        let identity = self.identify(route, &host);
         self.log.timings.verify_us = Some(self.host.now_unix_us().saturating_sub(before_us));
         let identity = match identity {
             Ok(identity) => identity,
@@ -182,14 +201,19 @@ impl<H: Host> Flow<'_, H> {
     fn read(&self) -> Result<(String, String), (u16, &'static str)> {
         let request = self.request;
         let bytes: usize = request.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
-        if request.headers.len() > MAX_HEADERS || bytes > MAX_HEADER_BYTES {
+        let named = stamp::connection_names(request).take(stamp::MAX_CONNECTION_NAMES + 1).count();
+        if request.headers.len() > MAX_HEADERS
+            || bytes > MAX_HEADER_BYTES
+            || named > stamp::MAX_CONNECTION_NAMES
+        {
             return Err((431, "headers_too_large"));
         }
         let method = request.method.as_bytes();
         if method.is_empty() || method.len() > 32 || !method.iter().all(u8::is_ascii_uppercase) {
             return Err((405, "method"));
         }
-        if matches!(request.method.as_str(), "TRACE" | "CONNECT" | "TRACK") {
+        // The last two are the platform's own: an origin behind another cache would take them as an order.
+        if matches!(request.method.as_str(), "TRACE" | "CONNECT" | "TRACK" | "PURGE" | "FASTLYPURGE") {
             return Err((405, "method"));
         }
         let host = host_of(&request.authority).ok_or((400, "host"))?;
@@ -198,10 +222,23 @@ impl<H: Host> Flow<'_, H> {
             return Err((400, "host"));
         }
         let path = normalise(request.raw_path()).map_err(|bad| (400, bad.0))?;
-        if !self.query.is_none_or(is_query) || request.target.len() > 8192 {
+        if !self.query.is_none_or(is_query) || request.target.len() > MAX_TARGET_BYTES {
             return Err((400, "query"));
         }
         Ok((host, path))
+    }
+
+    /// Without TLS; what came with the request has been read on the way already, and must not come so again.
+    fn refuse_plain_http(&mut self, host: &str, path: &str) -> Decision {
+        if !matches!(self.request.method.as_str(), "GET" | "HEAD") {
+            return self.refuse(403, "request", "plain_http");
+        }
+        self.verdict("redirect", "request", "plain_http");
+        let query = self.query.map(|query| format!("?{query}")).unwrap_or_default();
+        let mut headers = self.base_headers();
+        headers.push(("location".into(), format!("https://{host}{path}{query}")));
+        headers.push(("cache-control".into(), "no-store".into()));
+        Decision::Respond(Respond { status: 308, headers, body: Vec::new() })
     }
 
     /// What the edge answers itself: its keys, the callback, the logout.
@@ -211,14 +248,14 @@ impl<H: Host> Flow<'_, H> {
             if !matches!(self.request.method.as_str(), "GET" | "HEAD") {
                 return Some(self.refuse(405, "edge_keys", "method"));
             }
-            let Some(keys) = stamp::published_keys(token, self.host) else {
+            let Some(keys) = stamp::public_keys(token, self.host) else {
                 return Some(self.refuse(503, "edge_keys", "no_signing_key"));
             };
             self.verdict("allow", "edge_keys", "public");
             let mut headers = self.base_headers();
             headers.push(("content-type".into(), "application/jwk-set+json".into()));
             headers.push(("cache-control".into(), "public, max-age=300".into()));
-            let respond = Respond { status: 200, headers, body: keys.into_bytes() };
+            let respond = Respond { status: 200, headers, body: keys.to_json().into_bytes() };
             return Some(Decision::Respond(self.for_method(respond)));
         }
         let login = config.login.as_ref()?;
@@ -232,10 +269,10 @@ impl<H: Host> Flow<'_, H> {
         if path != login.callback_path() {
             return None;
         }
-        let Some(secret) = session::secret(self.config, self.host) else {
+        let Some(secrets) = Secrets::of(login, self.host) else {
             return Some(self.refuse(503, "login", "no_session_secret"));
         };
-        Some(match login::callback(config, login, self.host, (&secret, &self.ids), self.request) {
+        Some(match login::callback(config, login, self.host, (&secrets, &self.ids), self.request) {
             Ok(sent) => self.send(sent, "login", "logged_in"),
             Err(Lost(status, reason)) => self.refuse(status, "login", reason),
         })
@@ -244,7 +281,9 @@ impl<H: Host> Flow<'_, H> {
     fn send(&mut self, sent: Sent, rule: &str, reason: &str) -> Decision {
         self.verdict("redirect", rule, reason);
         self.log.journey_id = sent.journey;
-        self.log.links.extend(sent.link);
+        if let Some(link) = sent.link {
+            self.join_journey(link);
+        }
         if let Some((issuer, kid, subject)) = sent.identity {
             self.log_identity(&issuer, &kid, &subject);
         }
@@ -254,6 +293,13 @@ impl<H: Host> Flow<'_, H> {
         headers.push(("referrer-policy".into(), "no-referrer".into()));
         headers.extend(sent.cookies.into_iter().map(|cookie| ("set-cookie".into(), cookie)));
         Decision::Respond(Respond { status: 302, headers, body: Vec::new() })
+    }
+
+    /// The requests of one login are one trace, so that whoever has the id of one finds the others.
+    fn join_journey(&mut self, earlier: String) {
+        self.ids.traceparent = self.ids.in_trace_of(&earlier);
+        self.log.traceparent.clone_from(&self.ids.traceparent);
+        self.log.links.push(earlier);
     }
 
     fn log_identity(&mut self, issuer: &str, kid: &str, subject: &str) {
@@ -267,23 +313,37 @@ impl<H: Host> Flow<'_, H> {
         self.log.subject = pseudonym.unwrap_or_default();
     }
 
+    /// A token whose signature held says by whom, though it is refused; not for whom, which nobody vouched for.
+    fn log_signer(&mut self, refused: verify::Refused) -> Refusal {
+        if let Some((issuer, kid)) = refused.signer {
+            let iss = self.config.issuers.iter().find(|own| own.name == issuer).map(|own| own.iss.clone());
+            self.log.issuer = iss.unwrap_or_default();
+            self.log.kid = kid;
+        }
+        refused.refusal
+    }
+
     /// Who the request is from; `None` where nobody needs to say.
-    fn identify(&mut self, route: &Route) -> Result<Option<Identity>, Refusal> {
+    fn identify(&mut self, route: &Route, host: &str) -> Result<Option<Identity>, Refusal> {
         if route.auth == Auth::Public {
             return Ok(None);
         }
         let identity = match credential::find(self.config, self.host, self.request)? {
             Credential::None if route.auth == Auth::Optional => return Ok(None),
             Credential::None => return Err(Refusal::Missing),
-            Credential::Bearer(token) => verify::verify(self.config, self.host, &route.issuers, &token)?,
+            Credential::Bearer(token) => {
+                let verified = verify::verify_bearer(self.config, self.host, &route.issuers, &token);
+                verified.map_err(|refused| self.log_signer(refused))?
+            }
             Credential::Session(session) => {
                 if !route.issuers.is_empty() && !route.issuers.contains(&session.issuer) {
                     return Err(Refusal::UnknownIssuer);
                 }
+                session::check_origin(self.request, host)?;
                 self.log.journey_id.clone_from(&session.journey);
                 // The request that the browser repeats after the login, and what the page loads with it.
                 if self.host.now_unix_ms() / 1000 < session.iat.saturating_add(60) {
-                    self.log.links.push(session.link.clone());
+                    self.join_journey(session.link.clone());
                 }
                 login::identity(&session)
             }
@@ -301,10 +361,10 @@ impl<H: Host> Flow<'_, H> {
             && login::is_navigation(self.request)
             && let Some(login) = &config.login
         {
-            let Some(secret) = session::secret(self.config, self.host) else {
+            let Some(secrets) = Secrets::of(login, self.host) else {
                 return self.refuse(503, "login", "no_session_secret");
             };
-            return match login::begin(login, self.host, &secret, &self.ids, &self.request.target) {
+            return match login::begin(login, self.host, &secrets, &self.ids, &self.request.target) {
                 Some(sent) => self.send(sent, &route.name, "login_needed"),
                 None => self.refuse(503, "login", "state_too_large"),
             };
@@ -327,6 +387,9 @@ impl<H: Host> Flow<'_, H> {
             Some(query) => format!("{path_on}?{query}"),
             None => path_on.clone(),
         };
+        if target.len() > MAX_TARGET_BYTES {
+            return self.refuse(414, &route.name, "rewritten_target");
+        }
         let keep_auth = config.stamp.forward_authorization && route.auth != Auth::Public;
         let mut headers = stamp::strip(config, self.request, keep_auth);
         let has_cookie = headers.iter().any(|(name, _)| name == "cookie");
@@ -353,16 +416,19 @@ impl<H: Host> Flow<'_, H> {
             (None, _) => "anonymous",
         };
         self.verdict("allow", &route.name, reason);
-        let read_only = matches!(self.request.method.as_str(), "GET" | "HEAD");
+        // A body is no part of a cache's key.
+        let has_body = self.request.values("transfer-encoding").next().is_some()
+            || self.request.values("content-length").any(|length| length != b"0");
+        let is_cacheable = matches!(self.request.method.as_str(), "GET" | "HEAD") && !has_body;
         self.log.timings.upstream_start_us = Some(self.host.now_unix_us().saturating_sub(self.start_us));
         Decision::Forward(Forward {
             backend,
             method: self.request.method.clone(),
             target,
-            host: forward.host.clone(),
+            host: forward.host.clone().unwrap_or_else(|| host.to_owned()),
             headers,
             // Optional routes answer differently to those who say who they are.
-            pass: identity.is_some() || route.auth != Auth::Public || has_cookie || !read_only,
+            pass: identity.is_some() || route.auth != Auth::Public || has_cookie || !is_cacheable,
             response_headers: self.base_headers(),
             private: identity.is_some(),
         })

@@ -30,16 +30,16 @@ pub struct Forward {
     pub method: String,
     /// Normalised path and the client's query, rewritten if the route says so.
     pub target: String,
-    /// Host header for the origin; `None` leaves it to the backend's own setting.
-    pub host: Option<String>,
+    /// Host header for the origin: the route's, else the one that was judged. A backend's own override comes after it.
+    pub host: String,
     /// All headers, names in lower case, trusted ones set exactly once.
     pub headers: Vec<(String, Vec<u8>)>,
     /// Neither read from nor written to any cache: true for every request that carried an identity.
     pub pass: bool,
     /// Headers to set on the answer, replacing the origin's.
     pub response_headers: Vec<(String, String)>,
-    /// The request carried an identity: the host adds `Cache-Control: private, no-store` where the origin's answer
-    /// has no `Cache-Control`.
+    /// The request carried an identity: no shared cache below may keep the answer. The host replaces the origin's
+    /// `Cache-Control` by [`Forward::cache_control`] and takes the headers of [`SHARED_CACHE_HEADERS`] off.
     pub private: bool,
 }
 
@@ -54,7 +54,33 @@ pub struct Respond {
     pub body: Vec<u8>,
 }
 
+/// Headers by which an origin speaks to shared caches alone.
+pub const SHARED_CACHE_HEADERS: [&str; 3] =
+    ["surrogate-control", "cdn-cache-control", "cloudflare-cdn-cache-control"];
+
 impl Forward {
+    /// The answer's `Cache-Control`, from what the origin said (its values joined by commas); `None` leaves it as it is.
+    pub fn cache_control(&self, origins: &str) -> Option<String> {
+        if !self.private {
+            return None;
+        }
+        // In quotes a comma ends no directive; such lists are rare enough to be replaced.
+        if origins.trim().is_empty() || origins.contains('"') {
+            return Some("private, no-store".into());
+        }
+        let name = |directive: &str| {
+            let name = directive.split_once('=').map_or(directive, |(name, _)| name);
+            name.trim().to_ascii_lowercase()
+        };
+        let shared = ["public", "s-maxage", "private", "proxy-revalidate"];
+        let kept = origins
+            .split(',')
+            .map(str::trim)
+            .filter(|directive| !directive.is_empty() && !shared.contains(&name(directive).as_str()));
+        let all: Vec<&str> = std::iter::once("private").chain(kept).collect();
+        Some(all.join(", "))
+    }
+
     /// The answer when the backend gave none: 502 or 504, with the correlation id as on every answer.
     pub fn failure(&self, status: u16, title: &str) -> Respond {
         Respond::problem(status, title, &self.response_headers)

@@ -43,6 +43,9 @@ pub struct FetchError {
     pub reason: String,
 }
 
+/// Makes the value of an entry, and says for how many seconds it is kept.
+pub type Make<'a, H> = dyn FnMut(&mut H) -> (Vec<u8>, u32) + 'a;
+
 /// The machine under the decision. Failures of caches are silent: a lost entry costs time, never correctness.
 pub trait Host {
     /// Milliseconds since 1970.
@@ -65,6 +68,21 @@ pub trait Host {
     /// Keeps an entry in this POP's cache for `ttl_s` seconds; 0 forgets it.
     fn cache_put(&mut self, key: &str, value: &[u8], ttl_s: u32);
 
+    /// The entry of a key; where there is none, exactly one of all callers at this POP makes it (the value, and the
+    /// seconds to keep it) and the others wait for what it made. With `waits` false they get `None` at once instead, and
+    /// `None` comes too when the wait was too long. This default is for hosts that one caller at a time uses.
+    fn cache_once(&mut self, key: &str, _waits: bool, make: &mut Make<'_, Self>) -> Option<Vec<u8>>
+    where
+        Self: Sized,
+    {
+        if let Some(value) = self.cache_get(key) {
+            return Some(value);
+        }
+        let (value, ttl_s) = make(self);
+        self.cache_put(key, &value, ttl_s);
+        Some(value)
+    }
+
     /// The last good value under a key, of any age, shared between POPs.
     fn last_known_good_get(&mut self, key: &str) -> Option<Vec<u8>>;
 
@@ -76,6 +94,11 @@ pub trait Host {
 
     /// The address of the connected client, by the connection and by nothing that the client says.
     fn client_ip(&self) -> Option<IpAddr>;
+
+    /// Whether this is no POP but a developer's machine, where there is no TLS.
+    fn is_local(&self) -> bool {
+        false
+    }
 
     /// Short name of the POP; empty when unknown.
     fn pop(&self) -> String;

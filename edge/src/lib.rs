@@ -23,7 +23,7 @@ pub mod testing;
 
 pub use config::{Config, ConfigError};
 pub use decide::{EDGE_KEYS_PATH, decide};
-pub use decision::{Decided, Decision, Forward, Respond};
-pub use host::{FetchError, FetchRequest, FetchResponse, Host, MAX_FETCH_BYTES};
+pub use decision::{Decided, Decision, Forward, Respond, SHARED_CACHE_HEADERS};
+pub use host::{FetchError, FetchRequest, FetchResponse, Host, MAX_FETCH_BYTES, Make};
 pub use log::{LogRecord, Timings, Tls, Verdict};
 pub use request::{ClientTls, IncomingRequest};

@@ -12,7 +12,7 @@ use crate::encoding::{base64url, form, from_form, keyed, sha256, strict_object};
 use crate::host::{FetchRequest, Host, MAX_FETCH_BYTES};
 use crate::path::is_local;
 use crate::request::IncomingRequest;
-use crate::session::{LOGIN_COOKIE, SESSION_COOKIE, Session, cookies, open, set_cookie, sign};
+use crate::session::{LOGIN_COOKIE, SESSION_COOKIE, Secrets, Session, cookies, set_cookie};
 use crate::stamp::Ids;
 use crate::verify::{Identity, Refusal, verify_id_token};
 
@@ -62,7 +62,7 @@ fn challenge(verifier: &str) -> String {
 pub(crate) fn begin(
     login: &Login,
     host: &mut impl Host,
-    secret: &[u8],
+    secrets: &Secrets,
     ids: &Ids,
     target: &str,
 ) -> Option<Sent> {
@@ -78,7 +78,7 @@ pub(crate) fn begin(
         bound: hash("bound", &verifier),
         exp: (host.now_unix_ms() / 1000).saturating_add(LOGIN_S),
     };
-    let state = sign(secret, "state", &state)?;
+    let state = secrets.sign("state", &state)?;
     let endpoint = &login.authorization_endpoint;
     let join = if endpoint.contains('?') { '&' } else { '?' };
     let to = format!(
@@ -111,13 +111,13 @@ pub(crate) fn callback(
     config: &Config,
     login: &Login,
     host: &mut impl Host,
-    (secret, ids): (&[u8], &Ids),
+    (secrets, ids): (&Secrets, &Ids),
     request: &IncomingRequest,
 ) -> Result<Sent, Lost> {
     let query = request.raw_query().unwrap_or_default();
     let now_s = host.now_unix_ms() / 1000;
     let state: State = parameter(query, "state")
-        .and_then(|text| open(secret, "state", &text))
+        .and_then(|text| secrets.open("state", &text))
         .filter(|state: &State| now_s < state.exp && is_local(&state.back))
         .ok_or(Lost(400, "bad_state"))?;
     let name = cookie_name(&state.journey);
@@ -135,7 +135,10 @@ pub(crate) fn callback(
         config.issuers.iter().find(|issuer| issuer.name == login.issuer).ok_or(Lost(500, "no_issuer"))?;
     let token = exchange(login, issuer.jwks_host(), host, &code, &verifier)?;
     let identity = verify_id_token(issuer, host, &login.client_id, &hash("nonce", &verifier), &token)
-        .map_err(|refusal| Lost(if refusal.status() == 503 { 503 } else { 403 }, refusal.reason()))?;
+        .map_err(|refused| {
+            let refusal = refused.refusal;
+            Lost(if refusal.status() == 503 { 503 } else { 403 }, refusal.reason())
+        })?;
     let session = Session {
         issuer: identity.issuer.clone(),
         kid: identity.kid.clone(),
@@ -143,9 +146,9 @@ pub(crate) fn callback(
         iat: now_s,
         exp: now_s.saturating_add(login.session_s),
         journey: state.journey.clone(),
-        link: ids.traceparent.clone(),
+        link: ids.in_trace_of(&state.traceparent),
     };
-    let session = sign(secret, "session", &session).ok_or(Lost(500, "session_too_large"))?;
+    let session = secrets.sign("session", &session).ok_or(Lost(500, "session_too_large"))?;
     Ok(Sent {
         to: state.back,
         cookies: vec![set_cookie(SESSION_COOKIE, &session, login.session_s), set_cookie(&name, "", 0)],

@@ -2,6 +2,8 @@
 //!
 //! What an origin could read in another way than we do (encoded slashes, dot segments, `;` parameters, doubled
 //! slashes, double encoding) is refused and not repaired: the route that was chosen must be the one that is served.
+//! What stays has one spelling: a character that a path may hold is never an escape (but `%2B`, for some origins read `+`
+//! as a blank), and one that it may not hold always is, as Envoy's normalization writes it.
 
 /// Longest path that is read; Fastly's own limit for URLs.
 const MAX_PATH_BYTES: usize = 8192;
@@ -10,7 +12,10 @@ const MAX_PATH_BYTES: usize = 8192;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadPath(pub(crate) &'static str);
 
-/// The path with escapes of unreserved characters decoded and all others in upper case.
+/// Characters that a path may hold beside letters and digits (`pchar` of RFC 3986), without `;` and `+`.
+const PLAIN: &[u8] = b"-._~!$&'()*,=:@";
+
+/// The path in its one spelling: escapes of [`PLAIN`], letters and digits decoded, all others in upper case.
 pub(crate) fn normalise(raw: &str) -> Result<String, BadPath> {
     if !raw.starts_with('/') || raw.len() > MAX_PATH_BYTES {
         return Err(BadPath("path_form"));
@@ -24,7 +29,11 @@ pub(crate) fn normalise(raw: &str) -> Result<String, BadPath> {
             if !byte.is_ascii_graphic() || matches!(byte, b'\\' | b';' | b'#' | b'?') {
                 return Err(BadPath("path_character"));
             }
-            normal.push(char::from(byte));
+            if byte.is_ascii_alphanumeric() || PLAIN.contains(&byte) || matches!(byte, b'/' | b'+') {
+                normal.push(char::from(byte));
+            } else {
+                normal.push_str(&format!("%{byte:02X}"));
+            }
             decoded.push(byte);
             at += 1;
             continue;
@@ -36,9 +45,7 @@ pub(crate) fn normalise(raw: &str) -> Result<String, BadPath> {
         let value = u8::try_from(high * 16 + low).map_err(|_| BadPath("path_escape"))?;
         match value {
             b'/' | b'\\' | b'%' | b';' | b'?' | b'#' | 0..=0x1f | 0x7f => return Err(BadPath("path_escape")),
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                normal.push(char::from(value));
-            }
+            _ if value.is_ascii_alphanumeric() || PLAIN.contains(&value) => normal.push(char::from(value)),
             _ => normal.push_str(&format!("%{value:02X}")),
         }
         decoded.push(value);
@@ -98,8 +105,11 @@ pub(crate) fn host_of(authority: &str) -> Option<String> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (inner, rest) = rest.split_once(']')?;
-            inner.parse::<std::net::Ipv6Addr>().ok()?;
-            (format!("[{inner}]"), rest.strip_prefix(':'))
+            let address: std::net::Ipv6Addr = inner.parse().ok()?;
+            if !rest.is_empty() && !rest.starts_with(':') {
+                return None;
+            }
+            (format!("[{address}]"), rest.strip_prefix(':'))
         }
         None => match authority.split_once(':') {
             Some((host, port)) => (host.to_owned(), Some(port)),
@@ -111,8 +121,20 @@ pub(crate) fn host_of(authority: &str) -> Option<String> {
         return None;
     }
     let host = host.strip_suffix('.').unwrap_or(&host).to_ascii_lowercase();
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_[:]".contains(&byte);
-    (!host.is_empty() && host.len() <= 255 && host.bytes().all(plain)).then_some(host)
+    (host.starts_with('[') || is_host_name(&host)).then_some(host)
+}
+
+/// Whether this is a host name or an IPv4 address in lower case: labels of 1 to 63 letters, digits, `-` and `_`, of which
+/// `-` stands at no end.
+pub(crate) fn is_host_name(host: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(plain)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    host.len() <= 255 && host.split('.').all(is_label)
 }
 
 #[cfg(test)]
@@ -120,10 +142,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_paths_stay_and_unreserved_escapes_are_decoded() {
+    fn a_path_has_one_spelling() {
         assert_eq!(normalise("/a/b.c/~d/").as_deref(), Ok("/a/b.c/~d/"));
         assert_eq!(normalise("/%61dmin/%c3%a9%20x").as_deref(), Ok("/admin/%C3%A9%20x"));
         assert_eq!(normalise("/").as_deref(), Ok("/"));
+        assert_eq!(normalise("/v1/users%3apurge%40%2C/a+b%2bc").as_deref(), Ok("/v1/users:purge@,/a+b%2Bc"));
+        assert_eq!(normalise("/a\"b|c%7c%22").as_deref(), Ok("/a%22b%7Cc%7C%22"));
     }
 
     #[test]

@@ -1,25 +1,27 @@
 //! What a forwarded request carries: nothing that the client could forge, and what the edge says instead.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use correlation::Traceparent;
 use edge_token::{Claims, Jwks, Minter, Scalar, SigningKey};
 use serde_json::Value;
 
-use crate::config::{ClaimHeader, Config, EdgeToken, Encode};
+use crate::config::{ClaimHeader, Config, EdgeKey, EdgeToken, Encode};
 use crate::encoding::base64url;
 use crate::host::Host;
 use crate::path::is_header_name;
 use crate::request::IncomingRequest;
 use crate::verify::Identity;
 
-/// Headers that origins and meshes are known to trust, or that change what a request is. Compared in lower case with
-/// `_` read as `-`: CGI, WSGI and PHP cannot tell the two apart.
-const STRIPPED: [&str; 44] = [
+/// Headers that origins and meshes are known to trust, or that change what a request is. Compared as [`canonical`].
+const STRIPPED: [&str; 49] = [
     "baggage",
     "b3",
     "cdn-loop-trust",
     "cf-connecting-ip",
+    "client-cert",
+    "client-cert-chain",
     "client-ip",
     "connection",
     "content-length",
@@ -32,8 +34,6 @@ const STRIPPED: [&str; 44] = [
     "proxy-authenticate",
     "proxy-authorization",
     "proxy-connection",
-    "remote-addr",
-    "remote-user",
     "request-id",
     "te",
     "trailer",
@@ -44,11 +44,15 @@ const STRIPPED: [&str; 44] = [
     "true-client-ip",
     "upgrade",
     "x-api-user",
+    "x-auth",
     "x-client-cert",
     "x-client-ip",
+    "x-client-trace-id",
     "x-cluster-client-ip",
     "x-correlation-id",
+    "x-credential-identifier",
     "x-email",
+    "x-forwarded",
     "x-groups",
     "x-host",
     "x-http-method",
@@ -60,28 +64,44 @@ const STRIPPED: [&str; 44] = [
     "x-roles",
     "x-user",
     "x-userinfo",
+    "x-username",
 ];
 
 /// Beginnings of such headers.
-const STRIPPED_PREFIXES: [&str; 17] = [
+const STRIPPED_PREFIXES: [&str; 29] = [
+    "cf-access-",
     "fastly-",
+    "impersonate-",
+    "oidc-",
+    "remote-",
+    "ssl-client-",
     "x-amzn-oidc-",
     "x-amzn-mtls-",
     "x-auth-",
     "x-authenticated-",
     "x-b3-",
+    "x-consumer-",
     "x-datadog-",
     "x-edge-",
     "x-envoy-",
     "x-forwarded-",
     "x-goog-authenticated-",
+    "x-goog-iap-",
     "x-istio-",
+    "x-jwt-",
     "x-ms-client-principal",
     "x-original-",
+    "x-pomerium-",
     "x-rewrite-",
     "x-ssl-",
     "x-user-",
+    "x-vouch-",
+    "x-webauth-",
+    "x-authentik-",
 ];
+
+/// Names in `Connection` headers; browsers and proxies send one to three.
+pub(crate) const MAX_CONNECTION_NAMES: usize = 64;
 
 /// Whether a header has a meaning of its own, so that no claim may be written into it. What we strip because others
 /// trust it may be set.
@@ -110,24 +130,31 @@ pub(crate) fn is_own(name: &str) -> bool {
     own.contains(&name) || name.starts_with("fastly-")
 }
 
-/// The form in which names are compared.
+/// The form in which names are compared: CGI, WSGI and PHP cannot tell `-` from `_`, and some of them no mark from another.
 fn canonical(name: &str) -> String {
-    name.trim().to_ascii_lowercase().replace('_', "-")
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    name.trim().chars().map(plain).collect()
+}
+
+/// What a request's `Connection` headers name. [`MAX_CONNECTION_NAMES`] of them are looked at and no more may be there.
+pub(crate) fn connection_names(request: &IncomingRequest) -> impl Iterator<Item = String> {
+    let values = request.values("connection");
+    values.flat_map(|value| {
+        value.split(|byte| *byte == b',').map(|name| canonical(&String::from_utf8_lossy(name)))
+    })
 }
 
 /// The client's headers without any that could be trusted by mistake. `authorization` goes on only where `keep_auth`;
 /// the edge's own cookies never do.
 pub(crate) fn strip(config: &Config, request: &IncomingRequest, keep_auth: bool) -> Vec<(String, Vec<u8>)> {
     let stamp = &config.stamp;
-    let mut names: Vec<String> = STRIPPED.iter().map(|name| (*name).to_owned()).collect();
+    let mut names: HashSet<String> = STRIPPED.iter().map(|name| (*name).to_owned()).collect();
     names.extend(stamp.strip.iter().map(|name| canonical(name)));
-    names.push(canonical(&stamp.correlation_header));
+    names.insert(canonical(&stamp.correlation_header));
     names.extend(stamp.claims.iter().map(|claim| canonical(&claim.header)));
     names.extend(config.edge_token.iter().map(|token| canonical(&token.header)));
     // Whatever `Connection` names is for this hop only; some proxies would drop ours for it.
-    for value in request.values("connection") {
-        names.extend(String::from_utf8_lossy(value).split(',').map(canonical));
-    }
+    names.extend(connection_names(request).take(MAX_CONNECTION_NAMES));
     let prefixes: Vec<String> = stamp.strip_prefixes.iter().map(|prefix| canonical(prefix)).collect();
     let mut kept = Vec::with_capacity(request.headers.len() + 8);
     for (name, value) in &request.headers {
@@ -168,9 +195,22 @@ pub(crate) struct Ids {
     pub(crate) link: Option<String>,
 }
 
+impl Ids {
+    /// This request's `traceparent` in the trace of an earlier request of the same login, which our own signature names:
+    /// a root of its own there. A trace that the request itself brought and that is continued stays.
+    pub(crate) fn in_trace_of(&self, earlier: &str) -> String {
+        match (Traceparent::parse(&self.traceparent), Traceparent::parse(earlier)) {
+            (Ok(own), Ok(earlier)) if self.parent_span_id.is_empty() => {
+                format!("00-{:032x}-{:016x}-{:02x}", earlier.trace_id, own.parent_id, own.flags & 1)
+            }
+            _ => self.traceparent.clone(),
+        }
+    }
+}
+
 /// Mints the ids; what the client said of them counts only where the configuration says so.
 pub(crate) fn mint_ids(config: &Config, host: &mut impl Host, request: &IncomingRequest) -> Ids {
-    let mut random = [0_u8; 40];
+    let mut random = [0_u8; 42];
     host.random(&mut random);
     let number = |range: std::ops::Range<usize>| {
         random.get(range).unwrap_or_default().iter().fold(0_u128, |all, byte| all << 8 | u128::from(*byte))
@@ -178,13 +218,13 @@ pub(crate) fn mint_ids(config: &Config, host: &mut impl Host, request: &Incoming
     let stamp = &config.stamp;
     let trusted = host.client_ip().is_some_and(|ip| stamp.trusted_upstreams.contains(&ip));
     let given = request.only_value(&stamp.correlation_header).filter(|_| trusted);
-    let given =
-        given.and_then(|text| correlation::parse_uuid_or_hex(text).map(|_| text.to_ascii_lowercase()));
-    let correlation_id = given
-        .unwrap_or_else(|| correlation::uuid_text(correlation::uuid_v7(host.now_unix_ms(), number(0..16))));
+    let given = given.filter(|text| correlation::parse_uuid_or_hex(text).is_some_and(|(id, _)| id != 0));
+    let minted = || correlation::uuid_text(correlation::uuid_v7(host.now_unix_ms(), number(0..16)));
+    let correlation_id = given.map_or_else(minted, str::to_ascii_lowercase);
     let inbound = request.only_value("traceparent").and_then(|text| Traceparent::parse(text).ok());
     let span = number(16..24).max(1);
     let fresh = number(24..40).max(1);
+    let sampled = number(40..42) % 100 < u128::from(stamp.sampled_percent);
     match inbound {
         Some(parent) if trusted || stamp.continue_trace => Ids {
             correlation_id,
@@ -195,7 +235,7 @@ pub(crate) fn mint_ids(config: &Config, host: &mut impl Host, request: &Incoming
         },
         inbound => Ids {
             correlation_id,
-            traceparent: format!("00-{fresh:032x}-{span:016x}-01"),
+            traceparent: format!("00-{fresh:032x}-{span:016x}-{:02x}", u8::from(sampled)),
             link: inbound.map(|parent| {
                 format!("00-{:032x}-{:016x}-{:02x}", parent.trace_id, parent.parent_id, parent.flags)
             }),
@@ -206,7 +246,8 @@ pub(crate) fn mint_ids(config: &Config, host: &mut impl Host, request: &Incoming
 
 /// Sets a header exactly once.
 pub(crate) fn set(headers: &mut Vec<(String, Vec<u8>)>, name: &str, value: impl Into<Vec<u8>>) {
-    headers.retain(|(own, _)| canonical(own) != name);
+    let plain = canonical(name);
+    headers.retain(|(own, _)| canonical(own) != plain);
     headers.push((name.to_owned(), value.into()));
 }
 
@@ -257,6 +298,10 @@ fn header_value(claim: &ClaimHeader, value: &Value) -> Option<String> {
             let encoded: Vec<String> = texts.iter().map(|text| percent(text, separator)).collect();
             encoded.join(&separator.to_string())
         }
+        // Nothing is escaped in here, so a member that holds the separator would read as two.
+        Encode::Base64url if value.is_array() && texts.iter().any(|text| text.contains(separator)) => {
+            return None;
+        }
         Encode::Base64url => base64url(texts.join(&separator.to_string())),
     };
     (!text.is_empty() && text.len() <= claim.max_bytes).then_some(text)
@@ -274,13 +319,8 @@ fn percent(text: &str, separator: char) -> String {
     out
 }
 
-fn signing_keys(token: &EdgeToken, host: &mut impl Host, many: usize) -> Option<Vec<SigningKey>> {
-    token
-        .keys
-        .iter()
-        .take(many)
-        .map(|key| SigningKey::read(&host.secret(&key.secret)?, Some(&key.kid)).ok())
-        .collect()
+fn signing_key(key: &EdgeKey, host: &mut impl Host) -> Option<SigningKey> {
+    SigningKey::read(&host.secret(&key.secret)?, Some(&key.kid)).ok()
 }
 
 /// The edge token of a forwarded request; `None` when it cannot be made, and then nothing may be forwarded.
@@ -291,7 +331,7 @@ pub(crate) fn edge_token(
     (method, target, correlation_id): (&str, &str, &str),
     identity: Option<&Identity>,
 ) -> Option<String> {
-    let key = signing_keys(token, host, 1)?.pop()?;
+    let key = signing_key(token.keys.first()?, host)?;
     let now_s = host.now_unix_ms() / 1000;
     let times = (now_s, token.lifetime_s);
     let mut claims =
@@ -319,8 +359,8 @@ pub(crate) fn edge_token(
     Minter::new(key).mint(&claims).ok()
 }
 
-/// The public keys of the edge token as they are published.
-pub(crate) fn published_keys(token: &EdgeToken, host: &mut impl Host) -> Option<String> {
-    let keys = signing_keys(token, host, 2)?;
-    Jwks::of(&keys.iter().collect::<Vec<_>>()).ok().map(|keys| keys.to_json())
+/// The public keys of the edge token. One whose secret is missing does not unpublish the other.
+pub(crate) fn public_keys(token: &EdgeToken, host: &mut impl Host) -> Option<Jwks> {
+    let keys: Vec<SigningKey> = token.keys.iter().filter_map(|key| signing_key(key, host)).collect();
+    Jwks::of(&keys.iter().collect::<Vec<_>>()).ok()
 }

@@ -1,11 +1,13 @@
 //! A host in memory: a clock that tests set, a provider that tests rotate and switch off, caches that tests can look into.
 
 mod drive;
+mod shared;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 pub use drive::drive;
+pub use shared::SharedHost;
 
 use crate::host::{FetchError, FetchRequest, FetchResponse, Host};
 

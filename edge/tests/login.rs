@@ -122,6 +122,12 @@ fn a_browser_logs_in_and_gets_where_it_wanted() {
     assert_eq!(sent_header(forward, "cookie"), ["theirs=1"]);
     assert_eq!(second.log.journey_id, journey.id);
     assert_eq!(second.log.links, std::slice::from_ref(&decided.log.traceparent));
+    // All in the trace of the first, each with a span of its own.
+    let steps = [&journey.traceparent, &decided.log.traceparent, &second.log.traceparent];
+    let parts = steps.map(|text| text.split('-').collect::<Vec<_>>());
+    assert!(parts.iter().all(|part| part[1] == parts[0][1]), "{steps:?}");
+    assert!(parts[0][2] != parts[1][2] && parts[1][2] != parts[2][2], "{steps:?}");
+    assert_eq!(sent_header(forwarded(&second), "traceparent"), [second.log.traceparent.as_str()]);
     // Past its time the session is none, and the browser logs in again.
     journey.host.now_ms += 3_600_000;
     let later = decide(&journey.config, &mut journey.host, &again);

@@ -7,6 +7,11 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod common;
+
+use common::*;
+use serde_json::{Value, json};
+
 #[test]
 fn the_published_schema_is_the_parsers() {
     let schema = schemars::schema_for!(edge::Config);
@@ -81,4 +86,44 @@ fn presets_know_where_keys_are() {
         is("cognito-idp.eu-central-1.amazonaws.com", "/pool/.well-known/jwks.json")
     );
     assert_eq!(path("google", "https://accounts.google.com"), is("www.googleapis.com", "/oauth2/v3/certs"));
+}
+
+#[test]
+fn settings_that_are_weak_or_of_no_use_are_refused() {
+    let cases = [
+        ("issuers[0].audiences", "/issuers/0/audiences", json!(["api", ""])),
+        ("issuers[2].client_ids", "/issuers/2/client_ids", json!([""])),
+        ("issuers[0].jwks.path", "/issuers/0/jwks/path", json!("//evil.example/jwks")),
+        // Rules that never match, or not what their author means.
+        ("routes[3].match", "/routes/3/match", json!({"methods": ["delete"]})),
+        ("routes[3].match", "/routes/3/match", json!({"path_prefix": "/internal/"})),
+        ("routes[3].match", "/routes/3/match", json!({"hosts": ["-"]})),
+        // A separator that also stands in escapes makes one member look like two.
+        ("stamp.claims[1].separator", "/stamp/claims/1/separator", json!("2")),
+        // Each of these mints no token, so that every request would be answered 503.
+        ("edge_token.claims", "/edge_token/claims", json!(["sub"])),
+        ("edge_token.claims", "/edge_token/claims", (0..17).map(|i| format!("c{i}")).collect()),
+        ("edge_token.keys", "/edge_token/keys/0/kid", json!("a/b")),
+        // Origins do not agree on what a + in a path is.
+        ("routes[3].match", "/routes/3/match", json!({"path_prefix": "/a+b"})),
+        ("routes[3].match", "/routes/3/match", json!({"path": "/a%2Bb"})),
+        ("routes[3].match", "/routes/3/match", json!({"path": "/a%3Ab"})),
+        ("issuers[0].jwks.host", "/issuers/0/jwks/host", json!("evil/..")),
+        ("issuers[0].max_stale_s", "/issuers/0/max_stale_s", json!(604_801)),
+        ("login.token_endpoint.path", "/login/token_endpoint/path", json!("//token")),
+        ("login.token_endpoint.host", "/login/token_endpoint/host", json!("a b")),
+        (
+            "login.authorization_endpoint",
+            "/login/authorization_endpoint",
+            json!("https://id.example.com/a#b"),
+        ),
+        ("login.session_secret_previous", "/login/session_secret_previous", json!("session")),
+        ("stamp.sampled_percent", "/stamp/sampled_percent", json!(101)),
+    ];
+    let taken = |(at, place, value): &(&str, &str, Value)| {
+        let (parent, name) = place.rsplit_once('/').unwrap();
+        !changed(|item| item.pointer_mut(parent).unwrap()[name] = value.clone())
+            .is_err_and(|error| error.at.starts_with(at))
+    };
+    none("taken", cases.into_iter().filter(taken));
 }

@@ -27,7 +27,7 @@ mod verify;
 
 pub use claims::{ANONYMOUS, Claims, ClaimsError, Scalar, htu};
 pub use jwks::{Jwks, JwksError};
-pub use key::{Alg, KeyError, SigningKey};
+pub use key::{Alg, KeyError, SigningKey, is_kid};
 pub use mint::Minter;
 pub use replay::{MemoryReplayCache, ReplayCache, Sighting};
 pub use verify::{Bound, Fault, Verifier, VerifyError};

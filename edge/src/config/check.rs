@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::{Action, Auth, Config, ConfigError, Issuer, Login, Preset, Route, TokenKind};
-use crate::path::{is_header_name, normalise};
+use edge_token::{Claims, Scalar, is_kid};
+
+use super::{Action, Auth, Config, ConfigError, Issuer, JwksSource, Login, Preset, Route, TokenKind};
+use crate::path::{host_of, is_header_name, is_host_name, is_local, normalise};
 
 fn wrong<T>(at: impl Into<String>, what: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError { at: at.into(), what: what.into() })
@@ -27,6 +29,9 @@ fn unique<'a>(at: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Conf
 
 fn path(at: String, path: &str) -> Result<(), ConfigError> {
     match normalise(path) {
+        Ok(_) if path.contains('+') || path.contains("%2B") => {
+            wrong(at, "has a +, which some origins read as a blank; end the path before it")
+        }
         Ok(normal) if normal == path => Ok(()),
         Ok(normal) => wrong(at, format!("is compared with normalised paths; write {normal:?}")),
         Err(_) => {
@@ -43,7 +48,34 @@ fn within(at: String, value: u64, range: std::ops::RangeInclusive<u64>) -> Resul
 }
 
 fn https(at: String, url: &str) -> Result<(), ConfigError> {
-    if Issuer::split_https(url).is_some() { Ok(()) } else { wrong(at, "must be an https:// URL") }
+    if Issuer::split_https(url).is_some() && !url.contains('#') {
+        return Ok(());
+    }
+    wrong(at, "must be an https:// URL without a fragment")
+}
+
+/// What may stand in a token: an empty name would be held by a token that says nothing.
+fn names(at: &str, names: &[String]) -> Result<(), ConfigError> {
+    for (i, name) in names.iter().enumerate() {
+        if name.is_empty() || name.len() > 1024 || name.chars().any(char::is_control) {
+            return wrong(format!("{at}[{i}]"), "must be 1 to 1024 bytes without control characters");
+        }
+    }
+    Ok(())
+}
+
+/// Where the edge itself asks: a host, and a path with or without a query, sent as it is.
+fn source(at: &str, source: &JwksSource, path: Option<&str>) -> Result<(), ConfigError> {
+    if source.backend.is_empty() {
+        return wrong(format!("{at}.backend"), "must name a static backend");
+    }
+    if source.host.as_ref().is_some_and(|host| host_of(host).is_none()) {
+        return wrong(format!("{at}.host"), "must be a host name, with or without a port");
+    }
+    match path {
+        Some(path) if is_local(path) && !path.contains('#') => Ok(()),
+        _ => wrong(format!("{at}.path"), "must be given, beginning with one /, without # and blanks"),
+    }
 }
 
 impl Config {
@@ -101,13 +133,15 @@ impl Config {
         }
         for (i, claim) in stamp.claims.iter().enumerate() {
             within(format!("stamp.claims[{i}].max_bytes"), claim.max_bytes as u64, 1..=4096)?;
-            if !claim.separator.is_ascii_graphic() || claim.separator == '%' {
+            // Letters and digits stand in escapes, so that one member would read as two.
+            if !claim.separator.is_ascii_punctuation() || claim.separator == '%' {
                 return wrong(
                     format!("stamp.claims[{i}].separator"),
-                    "must be one visible ASCII character, not %",
+                    "must be one ASCII punctuation mark, not %",
                 );
             }
         }
+        within("stamp.sampled_percent".into(), stamp.sampled_percent.into(), 0..=100)?;
         for (i, prefix) in stamp.strip_prefixes.iter().enumerate() {
             if prefix.len() < 3 {
                 return wrong(format!("stamp.strip_prefixes[{i}]"), "must have 3 characters or more");
@@ -126,7 +160,27 @@ impl Config {
         if token.keys.is_empty() || token.keys.len() > 2 {
             return wrong("edge_token.keys", "must have one key, or two during a rotation");
         }
-        unique("edge_token.keys", token.keys.iter().map(|key| key.kid.as_str()))
+        for (i, key) in token.keys.iter().enumerate() {
+            if !is_kid(&key.kid) {
+                return wrong(
+                    format!("edge_token.keys[{i}].kid"),
+                    "may have letters, digits and . - _ ~ only",
+                );
+            }
+        }
+        unique("edge_token.keys", token.keys.iter().map(|key| key.kid.as_str()))?;
+        // Minted once here: what can be minted for no request would have every request answered 503.
+        let times = (0, token.lifetime_s);
+        let minted = Claims::for_request(&token.issuer, &token.audience, "0", ("GET", "/"), times);
+        let claims =
+            minted.map_err(|error| ConfigError { at: "edge_token".into(), what: error.to_string() })?;
+        let selected = |claims: Claims, name: &String| claims.with_claim(name, Scalar::Bool(true));
+        token
+            .claims
+            .iter()
+            .fold(claims, selected)
+            .check()
+            .map_err(|error| ConfigError { at: "edge_token.claims".into(), what: error.to_string() })
     }
 }
 
@@ -141,13 +195,10 @@ impl Issuer {
         if self.preset == Preset::Entra && !self.iss.ends_with("/v2.0") {
             return wrong(format!("{at}.iss"), "must be https://login.microsoftonline.com/<tenant>/v2.0");
         }
-        match self.jwks_path() {
-            Some(jwks) if jwks.starts_with('/') && jwks.bytes().all(|byte| byte.is_ascii_graphic()) => {}
-            _ => return wrong(format!("{at}.jwks.path"), "must be given, beginning with /, for this issuer"),
-        }
-        if self.jwks.backend.is_empty() {
-            return wrong(format!("{at}.jwks.backend"), "must name a static backend");
-        }
+        source(&format!("{at}.jwks"), &self.jwks, self.jwks_path().as_deref())?;
+        names(&format!("{at}.audiences"), &self.audiences)?;
+        names(&format!("{at}.client_ids"), &self.client_ids)?;
+        names(&format!("{at}.types"), &self.types)?;
         let by_client = self.preset == Preset::Cognito;
         if by_client && self.client_ids.is_empty() {
             return wrong(
@@ -162,6 +213,7 @@ impl Issuer {
             return wrong(format!("{at}.token"), "must be id: Google's access tokens are opaque");
         }
         within(format!("{at}.skew_s"), self.skew_s, 0..=60)?;
+        within(format!("{at}.max_stale_s"), self.max_stale_s, 3600..=7 * 86_400)?;
         within(format!("{at}.max_lifetime_s"), self.max_lifetime_s, 1..=31 * 86_400)
     }
 }
@@ -175,11 +227,20 @@ impl Route {
         for (name, text) in [("path", &matches.path), ("path_prefix", &matches.path_prefix)] {
             text.iter().try_for_each(|text| path(format!("{at}.match.{name}"), text))?;
         }
+        if matches.path_prefix.as_ref().is_some_and(|prefix| prefix.len() > 1 && prefix.ends_with('/')) {
+            return wrong(
+                format!("{at}.match.path_prefix"),
+                "ends with /, so that it does not match the path itself; leave the / out",
+            );
+        }
+        for (i, method) in matches.methods.iter().enumerate() {
+            if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+                let what = "must be a method in upper case: methods are compared exactly";
+                return wrong(format!("{at}.match.methods[{i}]"), what);
+            }
+        }
         for (i, host) in matches.hosts.iter().enumerate() {
-            let plain = host.strip_prefix("*.").unwrap_or(host);
-            if plain.is_empty()
-                || !plain.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-'))
-            {
+            if !is_host_name(host.strip_prefix("*.").unwrap_or(host)) {
                 return wrong(
                     format!("{at}.match.hosts[{i}]"),
                     "must be a host name in lower case without a port",
@@ -240,7 +301,7 @@ impl Route {
                 }
                 let listed = Issuer::split_https(to)
                     .is_some_and(|(host, _)| config.redirect_hosts.iter().any(|h| h == host));
-                if listed || crate::path::is_local(to) {
+                if listed || is_local(to) {
                     return Ok(());
                 }
                 wrong(
@@ -271,12 +332,12 @@ impl Login {
         if self.callback_path() == "/" || self.callback_path() == self.logout_path {
             return wrong("login.redirect_uri", "must have a path of its own, such as /callback");
         }
-        match &self.token_endpoint.path {
-            Some(path) if path.starts_with('/') => {}
-            _ => return wrong("login.token_endpoint.path", "must be given, beginning with /"),
-        }
+        source("login.token_endpoint", &self.token_endpoint, self.token_endpoint.path.as_deref())?;
         if self.client_id.is_empty() {
             return wrong("login.client_id", "must not be empty");
+        }
+        if self.session_secret_previous.as_ref() == Some(&self.session_secret) {
+            return wrong("login.session_secret_previous", "is the same secret; name the one before it");
         }
         within("login.session_s".into(), self.session_s, 60..=86_400)
     }

@@ -87,6 +87,10 @@ pub struct Issuer {
     /// Clock difference that is let pass, at most 60 seconds.
     #[serde(default = "minute")]
     pub skew_s: u64,
+    /// How long keys are used that could not be fetched again, 3600 to 604800 seconds: a key that is withdrawn while the
+    /// provider is out lets in for so long.
+    #[serde(default = "three_days")]
+    pub max_stale_s: u64,
 }
 
 fn day() -> u64 {
@@ -95,6 +99,10 @@ fn day() -> u64 {
 
 fn minute() -> u64 {
     60
+}
+
+fn three_days() -> u64 {
+    3 * 86_400
 }
 
 impl Issuer {

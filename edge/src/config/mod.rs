@@ -31,6 +31,10 @@ pub struct Config {
     /// Name of the log endpoint.
     #[serde(default = "edge_logs")]
     pub log_endpoint: String,
+    /// Whether requests without TLS are served. Otherwise `GET` and `HEAD` are redirected to `https` and all else is refused:
+    /// tokens and sessions would be readable on the way.
+    #[serde(default)]
+    pub plain_http: bool,
     /// Secret under which subjects are pseudonymized in the log; without it no subject is logged.
     #[serde(default)]
     pub subject_secret: Option<String>,
@@ -73,6 +77,9 @@ pub struct Stamp {
     pub strip_prefixes: Vec<String>,
     /// Whether a valid `traceparent` of any client is continued. Otherwise the trace is restarted and linked.
     pub continue_trace: bool,
+    /// Of the traces that begin here, the share that is marked for the tracers behind the edge, in percent: 0 to 100. Lines
+    /// of this service, and what comes of them, do not depend on it.
+    pub sampled_percent: u8,
     /// Addresses of proxies of our own, whose correlation id and trace are taken over.
     pub trusted_upstreams: Vec<IpAddr>,
     /// Claims to hand to the origin as headers.
@@ -88,6 +95,7 @@ impl Default for Stamp {
             strip: Vec::new(),
             strip_prefixes: Vec::new(),
             continue_trace: false,
+            sampled_percent: 1,
             trusted_upstreams: Vec::new(),
             claims: Vec::new(),
             forward_authorization: false,
@@ -135,7 +143,9 @@ pub enum Encode {
     Base64url,
 }
 
-/// The token by which origins know the edge.
+/// The token by which origins know the edge. Its `sub` is unique within one issuer only: with two of them an origin (and
+/// Istio, whose principal is made of the edge's issuer and `sub`) tells people apart by `sub` and `cid`, the client's own
+/// issuer. Headers of claims are as good as the network behind the edge; what must be certain belongs into `claims`.
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -205,6 +215,10 @@ pub struct Login {
     pub scopes: Vec<String>,
     /// Secret of at least 32 bytes under which state and sessions are signed.
     pub session_secret: String,
+    /// The secret before that one, while it is replaced: what it signed is taken, nothing new is signed under it. Keep it
+    /// for `session_s`, then take it out.
+    #[serde(default)]
+    pub session_secret_previous: Option<String>,
     /// How long a session lasts, 60 to 86400.
     #[serde(default = "session_s")]
     pub session_s: u64,
@@ -256,6 +270,12 @@ impl Config {
         &self.log_endpoint
     }
 
+    /// The log endpoint of an item that is not taken, so that whoever runs the service can be told why.
+    pub fn log_endpoint_of(text: &str) -> Option<String> {
+        let item: serde_json::Value = serde_json::from_str(text).ok()?;
+        item.get("log_endpoint")?.as_str().filter(|name| !name.is_empty()).map(str::to_owned)
+    }
+
     /// Every static backend that the item names, sorted.
     pub fn backends(&self) -> BTreeSet<&str> {
         let mut names: BTreeSet<&str> =
@@ -278,6 +298,7 @@ impl Config {
         );
         if let Some(login) = &self.login {
             names.insert(&login.session_secret);
+            names.extend(login.session_secret_previous.iter().map(String::as_str));
             names.extend(login.client_secret.iter().map(String::as_str));
         }
         names

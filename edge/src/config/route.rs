@@ -30,7 +30,8 @@ pub struct Route {
     pub action: Action,
 }
 
-/// What a route matches, on the normalised path. All that is given must hold.
+/// What a route matches, on the normalised path. All that is given must hold. Paths are compared with their case: before
+/// an origin that serves `/Internal` for `/internal` a rule must name both.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -41,7 +42,7 @@ pub struct Match {
     pub path_prefix: Option<String>,
     /// The path, exactly.
     pub path: Option<String>,
-    /// Methods.
+    /// Methods, exactly. `HEAD` is another one than `GET`.
     pub methods: Vec<String>,
 }
 
@@ -53,7 +54,8 @@ pub enum Auth {
     /// A valid credential is needed.
     #[default]
     Required,
-    /// None is needed, but one that comes must be valid.
+    /// None is needed, but a token that comes must be valid. A session that is broken or over is as none: a browser keeps
+    /// sending it.
     Optional,
     /// None is looked at, and none goes on to the origin.
     Public,
@@ -131,7 +133,7 @@ pub struct Forwarding {
     /// Changes the path.
     #[serde(default)]
     pub rewrite: Option<Rewrite>,
-    /// Host header for the origin.
+    /// Host header for the origin; the client's, normalised and without port, when not given.
     #[serde(default)]
     pub host: Option<String>,
 }

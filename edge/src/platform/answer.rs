@@ -1,6 +1,6 @@
 //! Answers to the client: the edge's own, and the origin's with what the edge adds.
 
-use edge::{Forward, Respond};
+use edge::{Forward, Respond, SHARED_CACHE_HEADERS};
 use fastly::Response;
 use fastly::http::header::CACHE_CONTROL;
 use fastly::http::{HeaderName, HeaderValue, StatusCode};
@@ -30,8 +30,19 @@ pub(crate) fn from_origin(mut response: Response, forward: &Forward) -> Response
             response.append_header(name, value);
         }
     }
-    if forward.private && !response.contains_header(CACHE_CONTROL) {
-        response.set_header(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    let origins: Vec<String> = response
+        .get_header_all(CACHE_CONTROL)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .collect();
+    if let Some(value) = forward.cache_control(&origins.join(",")) {
+        for name in SHARED_CACHE_HEADERS {
+            response.remove_header(name);
+        }
+        let value = HeaderValue::from_str(&value);
+        response.set_header(
+            CACHE_CONTROL,
+            value.unwrap_or_else(|_| HeaderValue::from_static("private, no-store")),
+        );
     }
     response
 }

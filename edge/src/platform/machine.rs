@@ -4,8 +4,8 @@ use std::io::Read;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use edge::{FetchError, FetchRequest, FetchResponse, Forward, Host, IncomingRequest, MAX_FETCH_BYTES};
-use fastly::cache::core::{self, CacheKey};
+use edge::{FetchError, FetchRequest, FetchResponse, Forward, Host, IncomingRequest, MAX_FETCH_BYTES, Make};
+use fastly::cache::core::{self, CacheError, CacheKey, Found, Transaction};
 use fastly::handle::{CacheOverride, RequestHandle};
 use fastly::http::Method;
 use fastly::http::header::CACHE_CONTROL;
@@ -18,6 +18,11 @@ use super::{answer, uri};
 const SECRET_STORE: &str = "edge_secrets";
 /// Key sets that were good, for when a provider is not.
 const KV_STORE: &str = "edge_keys";
+
+/// How long a request waits for another that fetches keys; then it is answered 503.
+const WAIT_FOR_OTHERS: Duration = Duration::from_secs(5);
+/// How long a lookup may take that waits for nobody.
+const WAIT_FOR_LOOKUP: Duration = Duration::from_millis(5);
 
 /// What is known of the platform for one request.
 pub(crate) struct Machine {
@@ -53,10 +58,14 @@ impl Host for Machine {
         now_unix_us()
     }
 
+    #[allow(
+        clippy::panic,
+        reason = "the panic hook answers and logs; nothing else ends a decision from in here"
+    )]
     fn random(&mut self, out: &mut [u8]) {
         // The platform's random source has no failure to report; going on without it would make ids and nonces guessable.
         if getrandom::fill(out).is_err() {
-            std::process::abort();
+            panic!("no randomness");
         }
     }
 
@@ -64,7 +73,7 @@ impl Host for Machine {
         let failed = |reason: String| FetchError { backend: backend.to_owned(), reason };
         let headers: Vec<_> = request.headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes())).collect();
         let url = format!("https://{}{}", request.host, request.target);
-        let mut built = build(request.method, &url, Some(&request.host), &headers)
+        let mut built = build(request.method, &url, &request.host, &headers)
             .ok_or_else(|| failed(format!("{url} cannot be requested")))?;
         built.set_cache_override(&CacheOverride::pass());
         let body = Body::from(request.body.as_slice()).into_handle();
@@ -79,13 +88,7 @@ impl Host for Machine {
     }
 
     fn cache_get(&mut self, key: &str) -> Option<Vec<u8>> {
-        let found = core::lookup(cache_key(key)).execute().ok()??;
-        if !found.is_usable() || found.is_stale() {
-            return None;
-        }
-        let mut value = Vec::new();
-        found.to_stream().ok()?.read_to_end(&mut value).ok()?;
-        Some(value)
+        read_entry(&core::lookup(cache_key(key)).execute().ok()??)
     }
 
     fn cache_put(&mut self, key: &str, value: &[u8], ttl_s: u32) {
@@ -97,6 +100,33 @@ impl Host for Machine {
             stream.append(Body::from(value));
             let _ = stream.finish();
         }
+    }
+
+    fn cache_once(&mut self, key: &str, waits: bool, make: &mut Make<'_, Self>) -> Option<Vec<u8>> {
+        let wait = if waits { WAIT_FOR_OTHERS } else { WAIT_FOR_LOOKUP };
+        let begun = Transaction::lookup(cache_key(key)).execute_async();
+        let transaction = match begun.and_then(|pending| pending.wait_for(wait)) {
+            Ok(transaction) => transaction,
+            Err(CacheError::Timeout) => return None,
+            // Without a cache every request makes its own.
+            Err(_) => return Some(make(self).0),
+        };
+        if let Some(value) = transaction.found().as_ref().and_then(read_entry) {
+            return Some(value);
+        }
+        let (value, ttl_s) = make(self);
+        if transaction.must_insert_or_update() {
+            let inserted = transaction
+                .insert(Duration::from_secs(u64::from(ttl_s)))
+                .sensitive_data(true)
+                .known_length(u64::try_from(value.len()).unwrap_or(u64::MAX))
+                .execute();
+            if let Ok(mut stream) = inserted {
+                stream.append(Body::from(value.as_slice()));
+                let _ = stream.finish();
+            }
+        }
+        Some(value)
     }
 
     fn last_known_good_get(&mut self, key: &str) -> Option<Vec<u8>> {
@@ -122,6 +152,11 @@ impl Host for Machine {
         self.client_ip
     }
 
+    /// What Viceroy says of itself; a POP has a name of its own.
+    fn is_local(&self) -> bool {
+        environment("FASTLY_HOSTNAME") == "localhost"
+    }
+
     fn pop(&self) -> String {
         environment("FASTLY_POP")
     }
@@ -142,6 +177,16 @@ impl Host for Machine {
 /// The SDK's own accessors panic where the platform left a variable out.
 fn environment(name: &str) -> String {
     std::env::var(name).unwrap_or_default()
+}
+
+/// An entry's value while it is within its time.
+fn read_entry(found: &Found) -> Option<Vec<u8>> {
+    if !found.is_usable() || found.is_stale() {
+        return None;
+    }
+    let mut value = Vec::new();
+    found.to_stream().ok()?.read_to_end(&mut value).ok()?;
+    Some(value)
 }
 
 fn cache_key(key: &str) -> CacheKey {
@@ -178,9 +223,8 @@ pub(crate) fn send_on(
 ) -> Result<Response, SendFailure> {
     let headers: Vec<_> =
         forward.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
-    let authority = forward.host.as_deref().unwrap_or(&incoming.authority);
-    let url = format!("{}://{authority}{}", incoming.scheme, forward.target);
-    let mut request = build(&forward.method, &url, forward.host.as_deref(), &headers)
+    let url = format!("{}://{}{}", incoming.scheme, forward.host, forward.target);
+    let mut request = build(&forward.method, &url, &forward.host, &headers)
         .ok_or(SendFailure { status: 400, title: "malformed request" })?;
     if forward.pass {
         request.set_cache_override(&CacheOverride::pass());
@@ -198,16 +242,15 @@ pub(crate) fn send_on(
 ///
 /// A handle and no `Request`: that one asks for the client's address when it is sent, which the platform knows of no request
 /// but the client's own, and panics.
-fn build(method: &str, url: &str, host: Option<&str>, headers: &[(&str, &[u8])]) -> Option<RequestHandle> {
+fn build(method: &str, url: &str, host: &str, headers: &[(&str, &[u8])]) -> Option<RequestHandle> {
     let mut handle = RequestHandle::new();
     handle.set_method(&Method::from_bytes(method.as_bytes()).ok()?);
     if !uri::set(&mut handle, url) {
         return None;
     }
-    let host = host.map(|host| ("host", host.as_bytes()));
-    for (name, value) in
-        headers.iter().copied().filter(|(name, _)| !name.eq_ignore_ascii_case("host")).chain(host)
-    {
+    let host = ("host", host.as_bytes());
+    let others = headers.iter().copied().filter(|(name, _)| !name.eq_ignore_ascii_case("host"));
+    for (name, value) in others.chain([host]) {
         let (name, value) = answer::header(name, value)?;
         handle.append_header(&name, &value);
     }

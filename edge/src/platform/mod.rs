@@ -9,8 +9,8 @@ mod machine;
 mod uri;
 
 use std::io::Write;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use edge::{Config, Decision, Host, LogRecord, Respond};
 use fastly::{ConfigStore, Request};
@@ -38,11 +38,7 @@ pub(crate) fn serve() {
         Err(reason) => return refuse(fallback, &reason),
     };
     let Some(incoming) = client::incoming(&request) else {
-        return respond(
-            config.log_endpoint(),
-            malformed(&fallback),
-            fallback_as(fallback, 400, "deny", "target"),
-        );
+        return respond(malformed(&fallback), fallback_as(fallback, 400, "deny", "target"));
     };
     let body = request.take_body();
     // Its headers and address are read; the handle itself is never sent on.
@@ -51,7 +47,7 @@ pub(crate) fn serve() {
     let decided = edge::decide(&config, &mut machine, &incoming);
     let mut record = decided.log;
     match decided.decision {
-        Decision::Respond(answer) => respond(config.log_endpoint(), answer, record),
+        Decision::Respond(answer) => respond(answer, record),
         Decision::Forward(forward) => {
             let started_us = machine.now_unix_us();
             record.timings.upstream_start_us = Some(started_us.saturating_sub(record.ts_us));
@@ -63,12 +59,12 @@ pub(crate) fn serve() {
                     let response = answer::from_origin(response, &forward);
                     record.response_bytes =
                         response.get_content_length().and_then(|bytes| u64::try_from(bytes).ok());
-                    finish(config.log_endpoint(), response, record);
+                    finish(response, record);
                 }
                 Err(failure) => {
                     let answer = forward.failure(failure.status, failure.title);
                     // The policy let it through; what failed came after, and the status says so.
-                    respond(config.log_endpoint(), answer, record);
+                    respond(answer, record);
                 }
             }
         }
@@ -83,29 +79,39 @@ fn configuration() -> Result<Config, String> {
         .try_get(CONFIG_ITEM)
         .map_err(|error| format!("item {CONFIG_ITEM} of {CONFIG_STORE}: {error}"))?
         .ok_or_else(|| format!("config store {CONFIG_STORE} has no item {CONFIG_ITEM}"))?;
-    Config::parse(&text).map_err(|error| format!("item {CONFIG_ITEM} of {CONFIG_STORE}: {error}"))
+    let config = Config::parse(&text);
+    // Known from here on: for every line, those about panics and about an item that is not taken included.
+    let endpoint = match &config {
+        Ok(config) => Some(config.log_endpoint().to_owned()),
+        Err(_) => Config::log_endpoint_of(&text),
+    };
+    if let Some(endpoint) = endpoint {
+        let _ = LOG_ENDPOINT.set(endpoint);
+    }
+    config.map_err(|error| format!("item {CONFIG_ITEM} of {CONFIG_STORE}: {error}"))
 }
 
 /// Sends an answer made at the edge and writes its line.
-fn respond(endpoint: &str, answer: Respond, mut record: LogRecord) {
+fn respond(answer: Respond, mut record: LogRecord) {
     record.status = answer.status;
     record.response_bytes = u64::try_from(answer.body.len()).ok();
-    finish(endpoint, answer::made_here(answer), record);
+    finish(answer::made_here(answer), record);
 }
 
 /// The end of every request: the answer goes first, so that logging never delays it.
-fn finish(endpoint: &str, response: fastly::Response, mut record: LogRecord) {
+fn finish(response: fastly::Response, mut record: LogRecord) {
     let since = |record: &LogRecord| machine::now_unix_us().saturating_sub(record.ts_us);
     record.timings.first_byte_us = Some(since(&record));
     ANSWERED.store(true, Ordering::Relaxed);
     response.send_to_client();
     record.timings.duration_us = Some(since(&record));
-    write_line(endpoint, &record);
+    write_line(&record);
 }
 
 /// One write is one entry: a formatting macro would make an entry of every fragment.
-fn write_line(endpoint: &str, record: &LogRecord) {
+fn write_line(record: &LogRecord) {
     LOGGED.store(true, Ordering::Relaxed);
+    let endpoint = LOG_ENDPOINT.get().map_or(DEFAULT_LOG_ENDPOINT, String::as_str);
     let endpoint = fastly::log::Endpoint::try_from_name(endpoint)
         .or_else(|_| fastly::log::Endpoint::try_from_name(DEFAULT_LOG_ENDPOINT));
     if let Ok(mut endpoint) = endpoint {
@@ -114,6 +120,8 @@ fn write_line(endpoint: &str, record: &LogRecord) {
     }
 }
 
+/// The configured endpoint, once the item was read.
+static LOG_ENDPOINT: OnceLock<String> = OnceLock::new();
 static ANSWERED: AtomicBool = AtomicBool::new(false);
 static LOGGED: AtomicBool = AtomicBool::new(false);
 
@@ -123,7 +131,7 @@ fn refuse(record: LogRecord, reason: &str) {
     let mut record = fallback_as(record, 503, "error", "configuration");
     // Where and what, for whoever installs it; the item holds no secret.
     record.verdict.reason = reason.to_owned();
-    respond(DEFAULT_LOG_ENDPOINT, answer, record);
+    respond(answer, record);
 }
 
 /// The client's URI could not be read, so there is nothing to decide on.
@@ -146,7 +154,8 @@ fn fallback_as(mut record: LogRecord, status: u16, outcome: &str, rule: &str) ->
 /// What can be said of a request on which nothing was decided.
 fn fallback_record(machine: &mut Machine, request: &Request) -> LogRecord {
     let mut random = [0; 16];
-    machine.random(&mut random);
+    // Nothing answers for a panic yet. Without randomness this is the id of the line about the first one.
+    let _ = getrandom::fill(&mut random);
     let id = correlation::uuid_v7(machine.now_unix_ms(), u128::from_be_bytes(random));
     LogRecord {
         v: 1,
@@ -177,7 +186,7 @@ fn refuse_on_panic(record: LogRecord) {
         if !LOGGED.swap(true, Ordering::Relaxed) {
             let mut record = fallback_as(record, 500, "error", "defect");
             record.verdict.reason = format!("panic at {place}");
-            write_line(DEFAULT_LOG_ENDPOINT, &record);
+            write_line(&record);
         }
     }));
 }

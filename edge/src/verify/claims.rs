@@ -5,8 +5,9 @@ use serde_json::{Map, Value};
 use super::Refusal;
 use crate::config::{Issuer, Preset, TokenKind};
 
-/// Claims that only id tokens have (OpenID Connect Core 3.1.3.6, 3.3.2.11).
-const ID_TOKEN_ONLY: [&str; 3] = ["at_hash", "c_hash", "s_hash"];
+/// Claims that only id tokens have (OpenID Connect Core 2, 3.1.3.6, 3.3.2.11), and those of events, such as back-channel
+/// logout tokens (RFC 8417).
+const NO_ACCESS_TOKEN: [&str; 5] = ["at_hash", "c_hash", "s_hash", "nonce", "events"];
 
 /// A time in seconds; fractions are cut off.
 fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<u64>, Refusal> {
@@ -84,8 +85,17 @@ pub(crate) fn check(
             return Err(Refusal::WrongAudience);
         }
     }
-    if kind == TokenKind::Access && ID_TOKEN_ONLY.iter().any(|name| claims.contains_key(*name)) {
+    if kind == TokenKind::Access && NO_ACCESS_TOKEN.iter().any(|name| claims.contains_key(*name)) {
         return Err(Refusal::WrongType);
+    }
+    // One app registration for page and API gives id tokens the API's audience; only access tokens say what for.
+    let is_entra_access = issuer.preset == Preset::Entra && kind == TokenKind::Access;
+    if is_entra_access && !["scp", "roles"].iter().any(|name| claims.contains_key(*name)) {
+        return Err(Refusal::WrongType);
+    }
+    // OpenID Connect Core 2: an id token says when it was made.
+    if kind == TokenKind::Id && !claims.contains_key("iat") {
+        return Err(Refusal::BadClaims);
     }
     match claims.get("sub") {
         Some(Value::String(sub))

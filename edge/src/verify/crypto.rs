@@ -97,6 +97,19 @@ impl PublicKey {
         )
     }
 
+    /// Whether a point lies on its curve. Of an RSA key everything that can be told was told when it was read.
+    pub fn is_sound(&self) -> bool {
+        match self {
+            Self::Rsa { .. } => true,
+            Self::P256(point) => p256::ecdsa::VerifyingKey::from_sec1_bytes(point).is_ok(),
+            Self::P384(point) => p384::ecdsa::VerifyingKey::from_sec1_bytes(point).is_ok(),
+            Self::Ed25519(bytes) => bytes
+                .as_slice()
+                .try_into()
+                .is_ok_and(|bytes| ed25519_dalek::VerifyingKey::from_bytes(bytes).is_ok()),
+        }
+    }
+
     /// Whether `signature` (base64url) is this key's under `alg` over `message`.
     pub fn verifies(&self, alg: Alg, message: &[u8], signature: &str) -> bool {
         if !self.fits(alg) {

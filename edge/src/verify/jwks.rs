@@ -1,123 +1,129 @@
 //! Where the keys of an issuer come from: this POP's cache, the provider, what was last good.
 //!
-//! A set is fresh for what the provider says within 5 minutes and an hour, and is used stale for a day when the provider
-//! is out. An unknown key id asks the provider once; ids that it does not know either are remembered, and made-up
-//! ids in any number ask it at most once in two seconds. A POP's cache has no locks, so requests that come while an
-//! answer is on its way may ask again, for the same id only and within a bound.
+//! A set is fresh for what the provider says within 5 minutes and an hour. When the provider is out it is used stale, for
+//! as long as the issuer's block says (`max_stale_s`), by the newest copy of this POP and of all. One request of all that
+//! come asks the provider; where a stale set is at hand the others go on with it, where none is they wait for what comes.
+//! An unknown key id asks once, whatever number of requests come with it; made-up ids ask three times in a window.
 
 use crate::config::Issuer;
 use crate::encoding::{sha256, sha256_hex};
 use crate::host::{FetchRequest, Host, MAX_FETCH_BYTES};
 
-use super::keys::KeySet;
+use super::entry::{Entry, FRESHEST_S};
 
-const FRESH_S: std::ops::RangeInclusive<u32> = 300..=3600;
-/// A stale set is still offered for this long; beyond that there is the last known good one.
+/// Shortest freshness: providers that say `no-cache` mean browsers.
+const FRESH_S: u32 = 300;
+/// This POP's cache keeps a stale set for this long; beyond that there is the last known good one.
 const STALE_S: u32 = 86_400;
 /// After a failure the provider is left alone for this long.
 const RETRY_S: u32 = 5;
 /// An id that the provider did not know is not asked for again.
 const UNKNOWN_S: u32 = 30;
-/// Forced refreshes of one issuer are this far apart.
+/// So many ids may force a refresh in one window: one made-up id must not hold up a rotation.
+const FORCED_IDS: u8 = 3;
+/// The window.
 const FORCED_S: u32 = 2;
-/// Requests that may ask for one and the same id at the same moment.
-const SAME_KID: u8 = 64;
+/// The window while refreshes bring nothing new: somebody makes ids up.
+const FRUITLESS_S: u32 = 8;
+/// For how long a fruitless refresh widens the window.
+const WIDE_S: u32 = 60;
 
-/// An issuer's keys as they are at hand.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Keys {
-    /// The set.
-    pub(crate) set: KeySet,
-    /// Hash of the set's bytes: a verdict holds only under the set by which it was found.
-    pub(crate) fingerprint: String,
-}
+/// First bytes of what is remembered of an id.
+const FOUND: u8 = b'k';
+const UNKNOWN: u8 = b'u';
+const UNSETTLED: u8 = b'n';
 
 /// The keys when an id is not among them.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refreshed {
     /// Another set than before.
-    Changed(Keys),
+    Changed(Entry),
     /// The provider does not know the id.
     Unknown,
-    /// The provider was asked just now for another id, or cannot be asked: not known yet.
+    /// The provider was asked just now for other ids, or cannot be asked: not known yet.
     NotYet,
 }
 
-fn key(kind: &str, issuer: &Issuer, kid: &str) -> String {
-    format!("{kind}:{}", sha256_hex(&[issuer.iss.as_bytes(), kid.as_bytes()]))
-}
-
-/// The end of freshness in milliseconds since 1970 (8 bytes), then the set as it came.
-struct Entry<'a> {
-    fresh_until_ms: u64,
-    body: &'a [u8],
-}
-
-impl<'a> Entry<'a> {
-    fn read(bytes: &'a [u8]) -> Option<Self> {
-        let (until, body) = bytes.split_first_chunk::<8>()?;
-        Some(Self { fresh_until_ms: u64::from_le_bytes(*until), body })
-    }
-}
-
-fn keys_of(body: &[u8]) -> Option<Keys> {
-    Some(Keys { set: KeySet::parse(body)?, fingerprint: sha256_hex(&[body]) })
+fn key(kind: &str, issuer: &Issuer, more: &[u8]) -> String {
+    format!("{kind}:{}", sha256_hex(&[issuer.iss.as_bytes(), more]))
 }
 
 /// The issuer's keys; `None` when there are none anywhere, and then nobody can be let in.
-pub(crate) fn load(issuer: &Issuer, host: &mut impl Host) -> Option<Keys> {
-    let cached = host.cache_get(&key("jwks", issuer, ""));
-    let entry = cached.as_deref().and_then(Entry::read);
-    if let Some(entry) = &entry
-        && host.now_unix_ms() < entry.fresh_until_ms
-        && let Some(keys) = keys_of(entry.body)
-    {
-        return Some(keys);
+pub(crate) fn load(issuer: &Issuer, host: &mut impl Host) -> Option<Entry> {
+    let now_ms = host.now_unix_ms();
+    let own = host.cache_get(&key("jwks", issuer, b"")).as_deref().and_then(Entry::read);
+    if own.as_ref().is_some_and(|own| own.is_fresh(now_ms)) {
+        return own;
     }
-    let stale = entry.and_then(|entry| keys_of(entry.body));
-    let at_hand =
-        stale.or_else(|| host.last_known_good_get(&key("jwks", issuer, "")).as_deref().and_then(keys_of));
-    // While one request asks, and for a while after a failure, the others go on with what there is. Where there is
-    // nothing, every one asks until one has failed: a POP that has just begun turns nobody away.
-    let asked = key("jwks-asked", issuer, "");
-    if host.cache_get(&asked).is_none() {
-        if at_hand.is_some() {
-            host.cache_put(&asked, b"1", RETRY_S);
-        }
-        match fetch(issuer, host) {
-            Some(keys) => {
-                host.cache_put(&asked, b"", 0);
-                return Some(keys);
-            }
-            None => host.cache_put(&asked, b"1", RETRY_S),
-        }
-    }
-    at_hand
+    let usable = |entry: &Entry| entry.is_usable(now_ms, issuer.max_stale_s);
+    let own = own.filter(usable);
+    let asked = host.cache_once(&key("jwks-asked", issuer, b""), own.is_none(), &mut |host| {
+        let entry = fetch(issuer, host).map(|entry| entry.write());
+        let entry = entry.or_else(|| host.last_known_good_get(&key("jwks", issuer, b"")));
+        (entry.unwrap_or_default(), RETRY_S)
+    });
+    let asked = asked.as_deref().and_then(Entry::read).filter(usable);
+    // Another POP may have seen a rotation or a withdrawal that this one has not.
+    own.into_iter().chain(asked).max_by_key(Entry::fetched_at_ms)
 }
 
-/// What the provider says when a token names a key that is not in the set.
-pub(crate) fn refresh(issuer: &Issuer, kid: &str, host: &mut impl Host) -> Refreshed {
-    let (unknown, forced) = (key("nokid", issuer, kid), key("jwks-forced", issuer, ""));
-    if host.cache_get(&unknown).is_some() {
-        return Refreshed::Unknown;
+/// What the provider says when a token names a key that is not in the set at hand. A token without an id has an empty
+/// one, and any other set than the one at hand is an answer to it.
+pub(crate) fn refresh(issuer: &Issuer, kid: &str, at_hand: &Entry, host: &mut impl Host) -> Refreshed {
+    let name = key("jwks-kid", issuer, kid.as_bytes());
+    let outcome = host.cache_once(&name, true, &mut |host| {
+        if !may_force(issuer, kid, host) {
+            return (vec![UNSETTLED], 1);
+        }
+        let Some(entry) = fetch(issuer, host) else { return (vec![UNSETTLED], RETRY_S) };
+        let is_new = entry.fingerprint() != at_hand.fingerprint();
+        host.cache_put(&key("jwks-fruitless", issuer, b""), b"1", if is_new { 0 } else { WIDE_S });
+        if entry.has(kid) || (kid.is_empty() && is_new) {
+            ([&[FOUND][..], &entry.write()].concat(), RETRY_S)
+        } else {
+            (vec![UNKNOWN], UNKNOWN_S)
+        }
+    });
+    match outcome.as_deref().and_then(<[u8]>::split_first) {
+        Some((&FOUND, entry)) => Entry::read(entry).map_or(Refreshed::NotYet, Refreshed::Changed),
+        Some((&UNKNOWN, _)) => Refreshed::Unknown,
+        _ => Refreshed::NotYet,
     }
-    // The first of many that come with a new key may not have its answer yet when the others come.
+}
+
+/// Whether an id is one of the few that may force a refresh now. Each place of the window is taken by exactly one id.
+fn may_force(issuer: &Issuer, kid: &str, host: &mut impl Host) -> bool {
+    let fruitless = host.cache_get(&key("jwks-fruitless", issuer, b"")).is_some();
+    let window_s = if fruitless { FRUITLESS_S } else { FORCED_S };
     let mark = sha256(&[kid.as_bytes()]);
-    let asking = match host.cache_get(&forced).as_deref().and_then(<[u8]>::split_last) {
-        None => 0,
-        Some((asking, same)) if same == mark && *asking < SAME_KID => *asking,
-        Some(_) => return Refreshed::NotYet,
-    };
-    host.cache_put(&forced, &[&mark[..], &[asking + 1]].concat(), FORCED_S);
-    let Some(keys) = fetch(issuer, host) else { return Refreshed::NotYet };
-    if keys.set.has(kid) {
-        return Refreshed::Changed(keys);
-    }
-    host.cache_put(&unknown, b"1", UNKNOWN_S);
-    Refreshed::Unknown
+    (0..FORCED_IDS).any(|place| {
+        let name = key("jwks-forced", issuer, &[place]);
+        host.cache_once(&name, true, &mut |_| (mark.to_vec(), window_s)).is_some_and(|taken| taken == mark)
+    })
 }
 
-fn fetch(issuer: &Issuer, host: &mut impl Host) -> Option<Keys> {
+/// Asks the provider, unless it gave no answer a moment ago, and keeps what comes.
+fn fetch(issuer: &Issuer, host: &mut impl Host) -> Option<Entry> {
+    let out = key("jwks-out", issuer, b"");
+    if host.cache_get(&out).is_some() {
+        return None;
+    }
+    let Some((entry, fresh_s)) = ask(issuer, host) else {
+        host.cache_put(&out, b"1", RETRY_S);
+        return None;
+    };
+    let name = key("jwks", issuer, b"");
+    let bytes = entry.write();
+    host.cache_put(&name, &bytes, fresh_s + STALE_S);
+    let kept = host.last_known_good_get(&name).as_deref().and_then(Entry::read);
+    if !kept.is_some_and(|kept| kept.is_as_good_as(&entry)) {
+        host.last_known_good_put(&name, &bytes);
+    }
+    Some(entry)
+}
+
+/// The provider's answer. One without a usable key is an outage, not a rotation.
+fn ask(issuer: &Issuer, host: &mut impl Host) -> Option<(Entry, u32)> {
     let request = FetchRequest {
         method: "GET",
         host: issuer.jwks_host().to_owned(),
@@ -129,15 +135,7 @@ fn fetch(issuer: &Issuer, host: &mut impl Host) -> Option<Keys> {
     if response.status != 200 || response.body.len() > MAX_FETCH_BYTES {
         return None;
     }
-    // An answer without one usable key is an outage, not a rotation.
-    let keys = keys_of(&response.body)?;
-    let fresh_s = response.max_age_s.unwrap_or(*FRESH_S.start()).clamp(*FRESH_S.start(), *FRESH_S.end());
-    let until = host.now_unix_ms().saturating_add(u64::from(fresh_s) * 1000);
-    let entry = [&until.to_le_bytes()[..], &response.body].concat();
-    let name = key("jwks", issuer, "");
-    host.cache_put(&name, &entry, fresh_s + STALE_S);
-    if host.last_known_good_get(&name).as_deref() != Some(&response.body) {
-        host.last_known_good_put(&name, &response.body);
-    }
-    Some(keys)
+    let fresh_s = response.max_age_s.unwrap_or(FRESH_S).clamp(FRESH_S, FRESHEST_S);
+    let entry = Entry::new(response.body, host.now_unix_ms(), fresh_s)?;
+    Some((entry, fresh_s))
 }

@@ -46,11 +46,6 @@ impl KeySet {
         let key = fitting.next()?;
         (kid.is_some() || fitting.next().is_none()).then_some(key)
     }
-
-    /// Whether any key has this id.
-    pub fn has(&self, kid: &str) -> bool {
-        self.keys.iter().any(|key| key.kid == kid)
-    }
 }
 
 fn usable(jwk: &Value) -> Option<Key> {

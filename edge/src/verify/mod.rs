@@ -5,6 +5,7 @@
 
 mod claims;
 mod crypto;
+mod entry;
 mod jwks;
 mod keys;
 
@@ -17,7 +18,8 @@ pub use keys::{Key, KeySet};
 use crate::config::{Config, Issuer, TokenKind};
 use crate::encoding::{from_base64url, sha256_hex, strict_object};
 use crate::host::Host;
-use jwks::{Keys, Refreshed};
+use entry::Entry;
+use jwks::Refreshed;
 
 /// Longest token that is looked at. Browsers and gateways stop at 8 KiB for all headers.
 pub const MAX_TOKEN_BYTES: usize = 8192;
@@ -63,6 +65,8 @@ pub enum Refusal {
     MissingClaim,
     /// A scope that the route asks for is not there.
     MissingScope,
+    /// A session's request that another host's page made.
+    CrossSite,
     /// The issuer's keys cannot be had: nobody is let in.
     NoKeys,
     /// The key is unknown, and the provider was asked for another just now.
@@ -89,6 +93,7 @@ impl Refusal {
             Self::BadClaims => "bad_claims",
             Self::MissingClaim => "missing_claim",
             Self::MissingScope => "missing_scope",
+            Self::CrossSite => "cross_site",
             Self::NoKeys => "no_keys",
             Self::KeysUnsettled => "keys_unsettled",
         }
@@ -98,7 +103,7 @@ impl Refusal {
     pub fn status(self) -> u16 {
         match self {
             Self::ManyCredentials => 400,
-            Self::MissingClaim | Self::MissingScope => 403,
+            Self::MissingClaim | Self::MissingScope | Self::CrossSite => 403,
             Self::NoKeys | Self::KeysUnsettled => 503,
             _ => 401,
         }
@@ -162,6 +167,20 @@ fn take_apart(token: &str) -> Result<Parts<'_>, Refusal> {
     Ok(Parts { signed: signed.as_bytes(), signature, alg, kid, typ: text("typ")?, claims: object(payload)? })
 }
 
+/// A refusal, and who had signed what is refused: known once the signature held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) refusal: Refusal,
+    /// Name of the issuer's block, and the key.
+    pub(crate) signer: Option<(String, String)>,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, signer: None }
+    }
+}
+
 /// Checks a bearer token against the issuers whose names are in `allowed` (all when that is empty).
 pub fn verify(
     config: &Config,
@@ -169,6 +188,16 @@ pub fn verify(
     allowed: &[String],
     token: &str,
 ) -> Result<Identity, Refusal> {
+    verify_bearer(config, host, allowed, token).map_err(|refused| refused.refusal)
+}
+
+/// As [`verify`], and says whose signature held.
+pub(crate) fn verify_bearer(
+    config: &Config,
+    host: &mut impl Host,
+    allowed: &[String],
+    token: &str,
+) -> Result<Identity, Refused> {
     let parts = take_apart(token)?;
     let iss = parts.claims.get("iss").and_then(Value::as_str).ok_or(Refusal::UnknownIssuer)?;
     let issuer = config
@@ -182,13 +211,15 @@ pub fn verify(
     if let Some(identity) = remembered(host, &name, issuer, now_s) {
         return Ok(identity);
     }
-    let identity = check(issuer, issuer.token_kind(), None, &keys, parts, now_s)?;
+    let (kid, keys) = signer(issuer, host, keys, &parts)?;
+    let identity = check(issuer, issuer.token_kind(), None, kid, parts, now_s)?;
     // Never past exp; within the skew after it a token is checked anew each time.
     let ttl_s = identity.exp.saturating_sub(now_s).min(VERDICT_S);
     if ttl_s > 0
         && let Ok(bytes) = serde_json::to_vec(&identity)
     {
         let until = now_s.saturating_add(ttl_s).to_le_bytes();
+        let name = verdict_key(config, &keys, token);
         host.cache_put(&name, &[&until[..], &bytes].concat(), u32::try_from(ttl_s).unwrap_or(0));
     }
     Ok(identity)
@@ -201,52 +232,98 @@ pub(crate) fn verify_id_token(
     audience: &str,
     nonce: &str,
     token: &str,
-) -> Result<Identity, Refusal> {
+) -> Result<Identity, Refused> {
     let parts = take_apart(token)?;
     let keys = settled_keys(issuer, host, &parts)?;
     let now_s = host.now_unix_ms() / 1000;
-    let identity = check(issuer, TokenKind::Id, Some(audience), &keys, parts, now_s)?;
+    let (kid, _) = signer(issuer, host, keys, &parts)?;
+    let identity = check(issuer, TokenKind::Id, Some(audience), kid, parts, now_s)?;
     if identity.claims.get("nonce").and_then(Value::as_str) != Some(nonce) {
-        return Err(Refusal::BadClaims);
+        let signer = Some((identity.issuer, identity.kid));
+        return Err(Refused { refusal: Refusal::BadClaims, signer });
     }
     Ok(identity)
 }
 
-/// The issuer's keys, with the token's key among them.
-fn settled_keys(issuer: &Issuer, host: &mut impl Host, parts: &Parts<'_>) -> Result<Keys, Refusal> {
-    if !issuer.algorithms().contains(&parts.alg) {
-        return Err(Refusal::BadAlgorithm);
-    }
-    let keys = jwks::load(issuer, host).ok_or(Refusal::NoKeys)?;
-    match &parts.kid {
-        Some(kid) if !keys.set.has(kid) => match jwks::refresh(issuer, kid, host) {
-            Refreshed::Changed(keys) => Ok(keys),
-            Refreshed::Unknown => Err(Refusal::UnknownKey),
-            Refreshed::NotYet => Err(Refusal::KeysUnsettled),
-        },
-        _ => Ok(keys),
+/// Whether the issuer still publishes a key; an id that is not known here is asked for.
+pub(crate) fn is_published(issuer: &Issuer, host: &mut impl Host, kid: &str) -> Result<bool, Refusal> {
+    match keys_with(issuer, host, kid) {
+        Ok(_) => Ok(true),
+        Err(Refusal::UnknownKey) => Ok(false),
+        Err(refusal) => Err(refusal),
     }
 }
 
+fn keys_with(issuer: &Issuer, host: &mut impl Host, kid: &str) -> Result<Entry, Refusal> {
+    let keys = jwks::load(issuer, host).ok_or(Refusal::NoKeys)?;
+    if keys.has(kid) {
+        return Ok(keys);
+    }
+    match jwks::refresh(issuer, kid, &keys, host) {
+        Refreshed::Changed(keys) => Ok(keys),
+        Refreshed::Unknown => Err(Refusal::UnknownKey),
+        Refreshed::NotYet => Err(Refusal::KeysUnsettled),
+    }
+}
+
+/// The issuer's keys, with the token's key among them if it names one.
+fn settled_keys(issuer: &Issuer, host: &mut impl Host, parts: &Parts<'_>) -> Result<Entry, Refusal> {
+    if !issuer.algorithms().contains(&parts.alg) {
+        return Err(Refusal::BadAlgorithm);
+    }
+    match &parts.kid {
+        Some(kid) => keys_with(issuer, host, kid),
+        None => jwks::load(issuer, host).ok_or(Refusal::NoKeys),
+    }
+}
+
+/// The id of the key that signed, and the set it is in. A token that names none may be of a key that is newer than the
+/// set at hand, so it has the provider asked as an unknown id has.
+fn signer(
+    issuer: &Issuer,
+    host: &mut impl Host,
+    keys: Entry,
+    parts: &Parts<'_>,
+) -> Result<(String, Entry), Refusal> {
+    match (signed_under(&keys, parts), &parts.kid) {
+        (Err(refusal), None) => match jwks::refresh(issuer, "", &keys, host) {
+            Refreshed::Changed(newer) if newer.fingerprint() != keys.fingerprint() => {
+                Ok((signed_under(&newer, parts)?, newer))
+            }
+            _ => Err(refusal),
+        },
+        (outcome, _) => Ok((outcome?, keys)),
+    }
+}
+
+fn signed_under(keys: &Entry, parts: &Parts<'_>) -> Result<String, Refusal> {
+    let set = keys.set().ok_or(Refusal::NoKeys)?;
+    let key = set.find(parts.kid.as_deref(), parts.alg).ok_or(Refusal::UnknownKey)?;
+    if !key.public.verifies(parts.alg, parts.signed, parts.signature) {
+        return Err(Refusal::BadSignature);
+    }
+    Ok(key.kid.clone())
+}
+
+/// Type and claims of a token whose signature holds.
 fn check(
     issuer: &Issuer,
     kind: TokenKind,
     audience: Option<&str>,
-    keys: &Keys,
+    kid: String,
     parts: Parts<'_>,
     now_s: u64,
-) -> Result<Identity, Refusal> {
-    let key = keys.set.find(parts.kid.as_deref(), parts.alg).ok_or(Refusal::UnknownKey)?;
-    if !key.public.verifies(parts.alg, parts.signed, parts.signature) {
-        return Err(Refusal::BadSignature);
+) -> Result<Identity, Refused> {
+    let checked = claims::check_type(issuer, kind, parts.typ.as_deref())
+        .and_then(|()| claims::check(issuer, kind, audience, &parts.claims, now_s));
+    match checked {
+        Ok(exp) => Ok(Identity { issuer: issuer.name.clone(), kid, claims: parts.claims, exp }),
+        Err(refusal) => Err(Refused { refusal, signer: Some((issuer.name.clone(), kid)) }),
     }
-    claims::check_type(issuer, kind, parts.typ.as_deref())?;
-    let exp = claims::check(issuer, kind, audience, &parts.claims, now_s)?;
-    Ok(Identity { issuer: issuer.name.clone(), kid: key.kid.clone(), claims: parts.claims, exp })
 }
 
-fn verdict_key(config: &Config, keys: &Keys, token: &str) -> String {
-    let parts = [token, &keys.fingerprint, &config.policy_version, &config.fingerprint];
+fn verdict_key(config: &Config, keys: &Entry, token: &str) -> String {
+    let parts = [token, keys.fingerprint(), &config.policy_version, &config.fingerprint];
     format!("verdict:{}", sha256_hex(&parts.map(str::as_bytes)))
 }
 

@@ -225,3 +225,42 @@ pub fn sent_header<'a>(forward: &'a Forward, name: &str) -> Vec<&'a str> {
     let found = forward.headers.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name));
     found.map(|(_, value)| std::str::from_utf8(value).unwrap()).collect()
 }
+
+pub const DAY_MS: u64 = 86_400_000;
+
+/// 200 for what is sent on, else the answer's status.
+pub fn status(decided: &Decided) -> u16 {
+    match &decided.decision {
+        Decision::Forward(_) => 200,
+        Decision::Respond(respond) => respond.status,
+    }
+}
+
+/// The status for a token at `/x`.
+pub fn ask(host: &mut TestHost, token: &str) -> u16 {
+    status(&decide(&config(), host, &bearer("/x", token)))
+}
+
+/// The same with a token that is made now.
+pub fn ask_anew(host: &mut TestHost) -> u16 {
+    let token = token("ES256", "ec", &claims(host));
+    ask(host, &token)
+}
+
+/// The item with a change.
+pub fn changed(change: impl FnOnce(&mut Value)) -> Result<Config, edge::ConfigError> {
+    let mut item = config_json();
+    change(&mut item);
+    Config::parse(&item.to_string())
+}
+
+/// A token of another Ed25519 key.
+pub fn new_key(kid: &str, seed: u8, host: &TestHost) -> String {
+    signed(json!({"alg": "EdDSA", "kid": kid}), "EdDSA", seed, &claims(host))
+}
+
+/// Tells all offenders at once.
+pub fn none<T: std::fmt::Debug>(what: &str, found: impl Iterator<Item = T>) {
+    let found: Vec<T> = found.collect();
+    assert!(found.is_empty(), "{what}: {found:?}");
+}
