@@ -126,7 +126,7 @@ fn origin(jwks: String) -> anyhow::Result<SocketAddr> {
 fn item() -> Value {
     let forward = json!({ "forward": { "backend": "origin" } });
     json!({
-        "version": 1, "policy_version": "bench",
+        "version": 1, "policy_version": "bench", "plain_http": true,
         "issuers": [{ "name": "idp", "iss": ISSUER, "jwks": { "backend": "origin", "path": "/jwks" },
             "audiences": ["orders"], "algorithms": ["ES256", "EdDSA", "RS256"] }],
         "routes": [

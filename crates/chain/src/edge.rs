@@ -33,7 +33,7 @@ pub(crate) const CORRELATION_HEADER: &str = "x-correlation-id";
 pub(crate) fn stores(provider: SocketAddr, gateway: SocketAddr, own: &Certificate) -> Option<Stores> {
     let forward = json!({ "forward": { "backend": "gateway" } });
     let config = json!({
-        "version": 1, "policy_version": "chain-1", "subject_secret": "subject",
+        "version": 1, "policy_version": "chain-1", "plain_http": true, "subject_secret": "subject",
         "issuers": [{ "name": "login", "iss": LOGIN_ISSUER, "jwks": { "backend": "login", "path": "/jwks" },
             "audiences": [API], "algorithms": ["ES256"] }],
         "routes": [

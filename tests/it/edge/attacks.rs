@@ -115,7 +115,8 @@ fn attack_kid_spray_is_no_storm() {
             expect(&world, &world.get_with(PATH, &world.key.token(&claims(json!({})))), 200, "allow", "");
         }
     }
-    let bound = begin.elapsed().as_secs() / 2 + 1;
+    // Three ids that nobody knows are asked for in a window of two seconds.
+    let bound = 3 * (begin.elapsed().as_secs() / 2 + 1);
     let more = u64::try_from(asked(&world) - before).unwrap();
     assert!(more <= bound, "{more} fetches for 100 ids in {:?}", begin.elapsed());
 }

@@ -149,7 +149,7 @@ fn stores(origin: SocketAddr, provider: SocketAddr) -> Stores {
 fn config() -> Value {
     let forward = json!({ "forward": { "backend": "origin" } });
     json!({
-        "version": 1, "policy_version": "tests-1", "subject_secret": "subject",
+        "version": 1, "policy_version": "tests-1", "plain_http": true, "subject_secret": "subject",
         "issuers": [
             { "name": "idp", "iss": ISSUER, "jwks": { "backend": "idp", "path": "/jwks" }, "audiences": [AUDIENCE],
               "algorithms": ["ES256", "EdDSA", "RS256"] },
