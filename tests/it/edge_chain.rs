@@ -3,6 +3,8 @@
 //! is declared in `crates/chain/src/declared.rs`, which `make demo` uses, too.
 #![allow(clippy::print_stdout, reason = "what each request became is worth a line")]
 
+mod trouble;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -11,7 +13,7 @@ use chain::{Chain, Programs, service_configuration};
 use crate::app::{Options, Service, pinned_tool};
 
 /// The edge service: where the variable says, else where `scripts/edge-wasm` leaves it.
-fn wasm() -> PathBuf {
+pub(crate) fn wasm() -> PathBuf {
     let built = "edge/target/wasm/wasm32-wasip1/release/throughline-edge.wasm";
     let given = std::env::var_os("THROUGHLINE_EDGE_WASM").map(PathBuf::from);
     let wasm = given.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(built));
@@ -19,17 +21,21 @@ fn wasm() -> PathBuf {
     wasm
 }
 
+/// The programs that set-up brought.
+pub(crate) fn programs() -> Programs {
+    Programs {
+        envoy: crate::envoy::envoy_binary(),
+        viceroy: pinned_tool("THROUGHLINE_VICEROY", "viceroy-0.22.0/viceroy"),
+        wasm: wasm(),
+    }
+}
+
 #[test]
 fn every_request_through_the_whole_chain_is_one_true_trace() {
     let directory = tempfile::tempdir().unwrap();
     let service =
         Service::with(Options { config: service_configuration(directory.path()), ..Default::default() });
-    let programs = Programs {
-        envoy: crate::envoy::envoy_binary(),
-        viceroy: pinned_tool("THROUGHLINE_VICEROY", "viceroy-0.22.0/viceroy"),
-        wasm: wasm(),
-    };
-    let chain = Chain::start(&programs, directory.path(), service.http, service.grpc).expect("the chain");
+    let chain = Chain::start(&programs(), directory.path(), service.http, service.grpc).expect("the chain");
     let driven = chain.drive().expect("every request is answered");
     let traced = chain.traced(service.http, &driven, &AtomicBool::new(false));
     let mut faults = Vec::new();

@@ -63,6 +63,11 @@ impl Provider {
         *held(&self.signer) = signer;
     }
 
+    /// The id of the key that signs now.
+    pub fn kid(&self) -> String {
+        held(&self.signer).kid.clone()
+    }
+
     /// Answers 503 to everything, or no longer.
     pub fn set_out(&self, is_out: bool) {
         self.is_out.store(is_out, Ordering::SeqCst);

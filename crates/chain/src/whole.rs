@@ -48,7 +48,8 @@ pub struct Chain {
     pub gateway: SocketAddr,
     /// Where the provider is.
     pub provider_address: SocketAddr,
-    pub(crate) provider: Arc<Provider>,
+    /// The provider itself, to rotate its keys and to put it out of service.
+    pub provider: Arc<Provider>,
     pub(crate) authority: Authority,
     mesh: Mesh,
     logs: Option<LogEndpoint>,
@@ -131,7 +132,7 @@ impl Chain {
     }
 
     /// An access token for the shop, with members of its claims replaced.
-    pub(crate) fn token(&self, changes: &serde_json::Value) -> String {
+    pub fn token(&self, changes: &serde_json::Value) -> String {
         self.provider.token(API, changes)
     }
 
@@ -143,6 +144,11 @@ impl Chain {
     /// The service did not take the edge's logs.
     pub fn end(mut self) -> anyhow::Result<usize> {
         self.logs.take().map_or(Ok(0), LogEndpoint::stop)
+    }
+
+    /// The lines that the edge has logged so far.
+    pub fn edge_lines(&self) -> Vec<serde_json::Value> {
+        self.viceroy.lines_from(0).iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// What the edge has printed, for whoever looks for a fault.

@@ -1,7 +1,6 @@
 //! A running edge with its peers: Viceroy with the service's wasm, an origin that remembers, a provider.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use chain::{Key, Provider, Stores, Viceroy, now_s};
@@ -10,7 +9,8 @@ use tokio::runtime::Runtime;
 
 use super::client::{self, Answer};
 use super::origin::Origin;
-use crate::app::{eventually, pinned_tool};
+use crate::app::eventually;
+use crate::edge_chain::programs;
 
 pub(super) const ISSUER: &str = "https://idp.test";
 pub(super) const AUDIENCE: &str = "orders";
@@ -44,7 +44,8 @@ impl World {
         let provider_at = serve(&runtime, Arc::clone(&provider).router());
         let directory = tempfile::tempdir().unwrap();
         let stores = stores(origin_at, provider_at);
-        let viceroy = Viceroy::start(&viceroy(), &wasm(), &stores, directory.path()).unwrap();
+        let programs = programs();
+        let viceroy = Viceroy::start(&programs.viceroy, &programs.wasm, &stores, directory.path()).unwrap();
         Self { origin, provider, key, eddsa, rs256, viceroy, _directory: directory, _runtime: runtime }
     }
 
@@ -95,18 +96,6 @@ fn serve(runtime: &Runtime, router: axum::Router) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     runtime.spawn(async move { axum::serve(listener, router).await });
     address
-}
-
-fn viceroy() -> std::path::PathBuf {
-    pinned_tool("THROUGHLINE_VICEROY", "viceroy-0.22.0/viceroy")
-}
-
-fn wasm() -> std::path::PathBuf {
-    let built = "edge/target/wasm/wasm32-wasip1/release/throughline-edge.wasm";
-    let given = std::env::var_os("THROUGHLINE_EDGE_WASM").map(Into::into);
-    let path = given.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(built));
-    assert!(path.is_file(), "{} is missing: run scripts/edge-wasm, or make test", path.display());
-    path
 }
 
 /// Claims that the configuration accepts, with members replaced; a null removes one.
