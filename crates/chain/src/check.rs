@@ -83,6 +83,8 @@ impl Chain {
         self.hops(declared, answer, &mut hold);
         gaps(driven, answer, &mut hold);
         for span in list(answer, "spans") {
+            let own = &span["event"]["correlation_id"];
+            hold(*own == driven.correlation_id.as_str(), format!("a hop logged the correlation id {own}"));
             let told = &span["event"]["attributes"]["http.request.header.x-edge-jti"];
             if self.place_of(span) == Some(Place::Gateway) && declared.verdict.is_some() {
                 hold(*told == driven.correlation_id.as_str(), format!("the edge token's id is {told}"));
