@@ -1,13 +1,17 @@
 //! The decision on one request: read, route, credential, demands, stamp. Each step either goes on or refuses; there is no
 //! way round one.
 
+mod own;
+
 use crate::config::{Action, Auth, Config, Forwarding, Route};
 use crate::credential::{self, Credential};
 use crate::decision::{Decided, Decision, Forward, Respond};
+use crate::hop::{self, Hop, Told};
 use crate::host::Host;
-use crate::log::{LogRecord, Timings, Tls, Verdict};
-use crate::login::{self, Lost, Sent};
+use crate::log::LogRecord;
+use crate::login;
 use crate::path::{host_of, is_query, normalise};
+use crate::record::first_entries;
 use crate::request::IncomingRequest;
 use crate::session::{self, Secrets};
 use crate::stamp::{self, Ids};
@@ -26,9 +30,14 @@ const MAX_HEADERS: usize = 200;
 /// Decides on one request. Never panics; whatever fails is a refusal.
 pub fn decide(config: &Config, host: &mut impl Host, request: &IncomingRequest) -> Decided {
     let start_us = host.now_unix_us();
-    let ids = stamp::mint_ids(config, host, request);
-    let log = first_entries(config, host, request, &ids, start_us);
-    let mut flow = Flow { config, host, request, ids, log, query: request.raw_query(), start_us };
+    let hop = hop::find(config, host, request);
+    let ids = stamp::mint_ids(config, host, request, hop.as_ref());
+    let mut log = first_entries(config, host, request, &ids, start_us);
+    if let Some(hop) = &hop {
+        log.hop = "shield";
+        log.client_ip = hop.client().0.map(|ip| ip.to_string()).unwrap_or_default();
+    }
+    let mut flow = Flow { config, host, request, hop, ids, log, query: request.raw_query(), start_us };
     let decision = flow.run();
     let mut log = flow.log;
     if let Decision::Respond(respond) = &decision {
@@ -37,67 +46,12 @@ pub fn decide(config: &Config, host: &mut impl Host, request: &IncomingRequest) 
     Decided { decision, log }
 }
 
-fn first_entries(
-    config: &Config,
-    host: &impl Host,
-    request: &IncomingRequest,
-    ids: &Ids,
-    start_us: u64,
-) -> LogRecord {
-    LogRecord {
-        v: 1,
-        src: "throughline-edge",
-        ts_us: start_us,
-        correlation_id: ids.correlation_id.clone(),
-        traceparent: ids.traceparent.clone(),
-        parent_span_id: ids.parent_span_id.clone(),
-        links: ids.link.iter().cloned().collect(),
-        edge_request_id: host.client_request_id(),
-        service_id: host.service_id(),
-        service_version: host.service_version(),
-        pop: host.pop(),
-        method: cut(&request.method, 32),
-        scheme: cut(&request.scheme, 16),
-        host: cut(&request.authority, 255),
-        path: cut(without_secrets(request.raw_path()), 2000),
-        protocol: cut(&request.protocol, 32),
-        client_ip: host.client_ip().map(|ip| ip.to_string()).unwrap_or_default(),
-        user_agent: request.only_value("user-agent").map(|text| cut(text, 1000)).unwrap_or_default(),
-        verdict: Verdict { policy_version: config.policy_version.clone(), ..Verdict::default() },
-        tls: Tls {
-            version: request.tls.version.clone(),
-            cipher: request.tls.cipher.clone(),
-            ja4: request.tls.ja4.clone(),
-        },
-        timings: Timings::default(),
-        ..LogRecord::default()
-    }
-}
-
-/// A path that may yet be refused, up to where parameters begin: session ids and tokens stand in those.
-fn without_secrets(path: &str) -> &str {
-    let begins = |rest: &[u8]| match rest {
-        [b';' | b'?' | b'#', ..] => true,
-        [b'%', high, low, ..] => {
-            let escape = [*high, low.to_ascii_lowercase()];
-            [*b"3b", *b"3f", *b"23", *b"25"].contains(&escape)
-        }
-        _ => false,
-    };
-    let end = (0..path.len()).find(|at| path.as_bytes().get(*at..).is_some_and(begins));
-    end.and_then(|end| path.get(..end)).unwrap_or(path)
-}
-
-/// At most so many bytes, cut at a character.
-fn cut(text: &str, bytes: usize) -> String {
-    let end = (0..=bytes.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    text.get(..end).unwrap_or_default().to_owned()
-}
-
 struct Flow<'a, H: Host> {
     config: &'a Config,
     host: &'a mut H,
     request: &'a IncomingRequest,
+    /// Set at the second POP.
+    hop: Option<Hop>,
     ids: Ids,
     log: LogRecord,
     query: Option<&'a str>,
@@ -155,7 +109,11 @@ impl<H: Host> Flow<'_, H> {
         };
         self.log.path.clone_from(&path);
         self.log.host.clone_from(&host);
-        if self.request.scheme != "https" && !self.config.plain_http && !self.host.is_local() {
+        if self.hop.is_none()
+            && self.request.scheme != "https"
+            && !self.config.plain_http
+            && !self.host.is_local()
+        {
             return self.refuse_plain_http(&host, &path);
         }
         if let Some(decision) = self.own_paths(&path, &host) {
@@ -228,80 +186,6 @@ impl<H: Host> Flow<'_, H> {
         Ok((host, path))
     }
 
-    /// Without TLS; what came with the request has been read on the way already, and must not come so again.
-    fn refuse_plain_http(&mut self, host: &str, path: &str) -> Decision {
-        if !matches!(self.request.method.as_str(), "GET" | "HEAD") {
-            return self.refuse(403, "request", "plain_http");
-        }
-        self.verdict("redirect", "request", "plain_http");
-        let query = self.query.map(|query| format!("?{query}")).unwrap_or_default();
-        let mut headers = self.base_headers();
-        headers.push(("location".into(), format!("https://{host}{path}{query}")));
-        headers.push(("cache-control".into(), "no-store".into()));
-        Decision::Respond(Respond { status: 308, headers, body: Vec::new() })
-    }
-
-    /// What the edge answers itself: its keys, the callback, the logout.
-    fn own_paths(&mut self, path: &str, host: &str) -> Option<Decision> {
-        let config = self.config;
-        if let Some(token) = config.edge_token.as_ref().filter(|_| path == EDGE_KEYS_PATH) {
-            if !matches!(self.request.method.as_str(), "GET" | "HEAD") {
-                return Some(self.refuse(405, "edge_keys", "method"));
-            }
-            let Some(keys) = stamp::public_keys(token, self.host) else {
-                return Some(self.refuse(503, "edge_keys", "no_signing_key"));
-            };
-            self.verdict("allow", "edge_keys", "public");
-            let mut headers = self.base_headers();
-            headers.push(("content-type".into(), "application/jwk-set+json".into()));
-            headers.push(("cache-control".into(), "public, max-age=300".into()));
-            let respond = Respond { status: 200, headers, body: keys.to_json().into_bytes() };
-            return Some(Decision::Respond(self.for_method(respond)));
-        }
-        let login = config.login.as_ref()?;
-        let (our_host, _) = crate::config::Issuer::split_https(&login.redirect_uri)?;
-        if host_of(our_host).as_deref() != Some(host) || self.request.method != "GET" {
-            return None;
-        }
-        if path == login.logout_path {
-            return Some(self.send(login::end(login), "logout", "logged_out"));
-        }
-        if path != login.callback_path() {
-            return None;
-        }
-        let Some(secrets) = Secrets::of(login, self.host) else {
-            return Some(self.refuse(503, "login", "no_session_secret"));
-        };
-        Some(match login::callback(config, login, self.host, (&secrets, &self.ids), self.request) {
-            Ok(sent) => self.send(sent, "login", "logged_in"),
-            Err(Lost(status, reason)) => self.refuse(status, "login", reason),
-        })
-    }
-
-    fn send(&mut self, sent: Sent, rule: &str, reason: &str) -> Decision {
-        self.verdict("redirect", rule, reason);
-        self.log.journey_id = sent.journey;
-        if let Some(link) = sent.link {
-            self.join_journey(link);
-        }
-        if let Some((issuer, kid, subject)) = sent.identity {
-            self.log_identity(&issuer, &kid, &subject);
-        }
-        let mut headers = self.base_headers();
-        headers.push(("location".into(), sent.to));
-        headers.push(("cache-control".into(), "no-store".into()));
-        headers.push(("referrer-policy".into(), "no-referrer".into()));
-        headers.extend(sent.cookies.into_iter().map(|cookie| ("set-cookie".into(), cookie)));
-        Decision::Respond(Respond { status: 302, headers, body: Vec::new() })
-    }
-
-    /// The requests of one login are one trace, so that whoever has the id of one finds the others.
-    fn join_journey(&mut self, earlier: String) {
-        self.ids.traceparent = self.ids.in_trace_of(&earlier);
-        self.log.traceparent.clone_from(&self.ids.traceparent);
-        self.log.links.push(earlier);
-    }
-
     fn log_identity(&mut self, issuer: &str, kid: &str, subject: &str) {
         let iss = self.config.issuers.iter().find(|own| own.name == issuer).map(|own| own.iss.clone());
         self.log.issuer = iss.unwrap_or_default();
@@ -327,6 +211,14 @@ impl<H: Host> Flow<'_, H> {
     fn identify(&mut self, route: &Route, host: &str) -> Result<Option<Identity>, Refusal> {
         if route.auth == Auth::Public {
             return Ok(None);
+        }
+        if let Some(hop) = self.hop.as_ref().filter(|hop| hop.is_by(route)) {
+            let identity = hop.identity(self.config);
+            if let Some(identity) = &identity {
+                self.log_identity(&identity.issuer, &identity.kid, identity.subject());
+            }
+            let may_be_nobody = route.auth == Auth::Optional;
+            return if identity.is_some() || may_be_nobody { Ok(identity) } else { Err(Refusal::Missing) };
         }
         let identity = match credential::find(self.config, self.host, self.request)? {
             Credential::None if route.auth == Auth::Optional => return Ok(None),
@@ -383,31 +275,49 @@ impl<H: Host> Flow<'_, H> {
         let Some(path_on) = route::rewrite(forward, path) else {
             return self.refuse(400, &route.name, "rewritten_path");
         };
-        let target = match self.query {
-            Some(query) => format!("{path_on}?{query}"),
-            None => path_on.clone(),
-        };
+        let with_query = |path: &str| self.query.map_or(path.to_owned(), |query| format!("{path}?{query}"));
+        let mut target = with_query(&path_on);
         if target.len() > MAX_TARGET_BYTES {
             return self.refuse(414, &route.name, "rewritten_target");
         }
         let keep_auth = config.stamp.forward_authorization && route.auth != Auth::Public;
         let mut headers = stamp::strip(config, self.request, keep_auth);
         let has_cookie = headers.iter().any(|(name, _)| name == "cookie");
-        let client_ip = self.host.client_ip();
-        stamp::set_ids(&mut headers, config, &self.ids, client_ip, (&self.request.scheme, host));
-        if let Some(identity) = identity {
-            stamp::set_claims(&mut headers, config, identity);
+        let (client_ip, scheme) = match &self.hop {
+            Some(hop) => (hop.client().0, hop.client().1.unwrap_or("https").to_owned()),
+            None => (self.host.client_ip(), self.request.scheme.clone()),
+        };
+        stamp::set_ids(&mut headers, config, &self.ids, client_ip, (&scheme, host));
+        match (identity, &self.hop) {
+            (Some(_), Some(hop)) => hop.set_headers(&mut headers, config, self.request),
+            (Some(identity), None) => stamp::set_claims(&mut headers, config, identity),
+            (None, _) => {}
         }
-        if let Some(token) = &config.edge_token {
+        let chosen = self.hop.as_ref().and_then(|hop| hop.backend(forward));
+        let backend = chosen.unwrap_or_else(|| route::backend(forward, identity)).to_owned();
+        let elsewhere = forward.shield.clone();
+        let elsewhere = elsewhere.filter(|shield| self.hop.is_none() && self.host.is_elsewhere(shield));
+        let told = Told { route, backend: &backend, identity, client_ip, scheme: &scheme, ids: &self.ids };
+        // The shield goes by the same rules, so it gets the host and path that these were chosen by.
+        let detour = elsewhere.and_then(|shield| {
+            let unchanged = with_query(path);
+            let minted = hop::vouch(config, self.host, (&self.request.method, &unchanged), &headers, &told)?;
+            Some((shield, unchanged, minted))
+        });
+        let mut shield = None;
+        if let (Some((code, unchanged, minted)), Some(token)) = (detour, &config.edge_token) {
+            stamp::set(&mut headers, &token.header, minted);
+            (shield, target) = (Some(code), unchanged);
+        } else if let Some(token) = &config.edge_token {
             let bound = (self.request.method.as_str(), target.as_str(), self.ids.correlation_id.as_str());
             let Some(minted) = stamp::edge_token(config, token, self.host, bound, identity) else {
                 return self.refuse(503, &route.name, "no_edge_token");
             };
             stamp::set(&mut headers, &token.header, minted);
         }
-        let backend = route::backend(forward, identity).to_owned();
         self.log.backend.clone_from(&backend);
-        if path_on != path {
+        self.log.to_shield = shield.is_some();
+        if shield.is_none() && path_on != path {
             self.log.upstream_path = path_on;
         }
         let reason = match (identity, route.auth) {
@@ -425,7 +335,8 @@ impl<H: Host> Flow<'_, H> {
             backend,
             method: self.request.method.clone(),
             target,
-            host: forward.host.clone().unwrap_or_else(|| host.to_owned()),
+            host: forward.host.clone().filter(|_| shield.is_none()).unwrap_or_else(|| host.to_owned()),
+            shield,
             headers,
             // Optional routes answer differently to those who say who they are.
             pass: identity.is_some() || route.auth != Auth::Public || has_cookie || !is_cacheable,

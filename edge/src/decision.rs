@@ -26,6 +26,8 @@ pub enum Decision {
 pub struct Forward {
     /// Name of a static backend.
     pub backend: String,
+    /// Code of the shield to send it to instead; from there it goes to the backend.
+    pub shield: Option<String>,
     /// The client's method.
     pub method: String,
     /// Normalised path and the client's query, rewritten if the route says so.

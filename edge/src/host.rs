@@ -100,6 +100,12 @@ pub trait Host {
         false
     }
 
+    /// Whether the shield of this code is another place than this one; `false` too when there is none of that code, and
+    /// then requests go straight on.
+    fn is_elsewhere(&self, _shield: &str) -> bool {
+        false
+    }
+
     /// Short name of the POP; empty when unknown.
     fn pop(&self) -> String;
 

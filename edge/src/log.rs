@@ -16,6 +16,12 @@ pub struct LogRecord {
     pub ts_us: u64,
     /// Minted for this request, or taken from an allow-listed upstream.
     pub correlation_id: String,
+    /// `shield` at the second POP of a request; nothing at the first.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub hop: &'static str,
+    /// Sent on to another POP.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub to_shield: bool,
     /// The `traceparent` that is forwarded: its span is the edge's own.
     pub traceparent: String,
     /// The parent of the edge's span, where the client's trace is continued.

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::config::{ClaimHeader, Config, EdgeKey, EdgeToken, Encode};
 use crate::encoding::base64url;
+use crate::hop::Hop;
 use crate::host::Host;
 use crate::path::is_header_name;
 use crate::request::IncomingRequest;
@@ -209,19 +210,30 @@ impl Ids {
 }
 
 /// Mints the ids; what the client said of them counts only where the configuration says so.
-pub(crate) fn mint_ids(config: &Config, host: &mut impl Host, request: &IncomingRequest) -> Ids {
+pub(crate) fn mint_ids(
+    config: &Config,
+    host: &mut impl Host,
+    request: &IncomingRequest,
+    hop: Option<&Hop>,
+) -> Ids {
     let mut random = [0_u8; 42];
     host.random(&mut random);
     let number = |range: std::ops::Range<usize>| {
         random.get(range).unwrap_or_default().iter().fold(0_u128, |all, byte| all << 8 | u128::from(*byte))
     };
     let stamp = &config.stamp;
-    let trusted = host.client_ip().is_some_and(|ip| stamp.trusted_upstreams.contains(&ip));
-    let given = request.only_value(&stamp.correlation_header).filter(|_| trusted);
+    let trusted = hop.is_some() || host.client_ip().is_some_and(|ip| stamp.trusted_upstreams.contains(&ip));
+    let given = match hop {
+        Some(hop) => Some(hop.correlation_id()),
+        None => request.only_value(&stamp.correlation_header).filter(|_| trusted),
+    };
     let given = given.filter(|text| correlation::parse_uuid_or_hex(text).is_some_and(|(id, _)| id != 0));
     let minted = || correlation::uuid_text(correlation::uuid_v7(host.now_unix_ms(), number(0..16)));
     let correlation_id = given.map_or_else(minted, str::to_ascii_lowercase);
-    let inbound = request.only_value("traceparent").and_then(|text| Traceparent::parse(text).ok());
+    let inbound = match hop {
+        Some(hop) => Some(hop.trace),
+        None => request.only_value("traceparent").and_then(|text| Traceparent::parse(text).ok()),
+    };
     let span = number(16..24).max(1);
     let fresh = number(24..40).max(1);
     let sampled = number(40..42) % 100 < u128::from(stamp.sampled_percent);
@@ -319,7 +331,7 @@ fn percent(text: &str, separator: char) -> String {
     out
 }
 
-fn signing_key(key: &EdgeKey, host: &mut impl Host) -> Option<SigningKey> {
+pub(crate) fn signing_key(key: &EdgeKey, host: &mut impl Host) -> Option<SigningKey> {
     SigningKey::read(&host.secret(&key.secret)?, Some(&key.kid)).ok()
 }
 
@@ -334,8 +346,18 @@ pub(crate) fn edge_token(
     let key = signing_key(token.keys.first()?, host)?;
     let now_s = host.now_unix_ms() / 1000;
     let times = (now_s, token.lifetime_s);
-    let mut claims =
+    let claims =
         Claims::for_request(&token.issuer, &token.audience, correlation_id, (method, target), times).ok()?;
+    Minter::new(key).mint(&with_identity(config, token, claims, identity)?).ok()
+}
+
+/// Adds who was let in, and the claims that are carried over.
+pub(crate) fn with_identity(
+    config: &Config,
+    token: &EdgeToken,
+    mut claims: Claims,
+    identity: Option<&Identity>,
+) -> Option<Claims> {
     if let Some(identity) = identity {
         let issuer = config.issuers.iter().find(|issuer| issuer.name == identity.issuer)?;
         claims = claims.with_subject(identity.subject(), &issuer.iss);
@@ -356,7 +378,7 @@ pub(crate) fn edge_token(
             claims = claims.with_claim(name, value);
         }
     }
-    Minter::new(key).mint(&claims).ok()
+    Some(claims)
 }
 
 /// The public keys of the edge token. One whose secret is missing does not unpublish the other.

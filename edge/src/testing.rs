@@ -28,6 +28,10 @@ pub struct TestHost {
     pub secrets: HashMap<String, Vec<u8>>,
     /// The client.
     pub ip: Option<IpAddr>,
+    /// Shields that are elsewhere.
+    pub shields: Vec<String>,
+    /// A developer's machine.
+    pub is_local: bool,
     /// State of the randomness, never 0; the same in every run.
     pub seed: u64,
 }
@@ -42,6 +46,8 @@ impl Default for TestHost {
             last_good: HashMap::new(),
             secrets: HashMap::new(),
             ip: Some(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7))),
+            shields: Vec::new(),
+            is_local: false,
             seed: 1,
         }
     }
@@ -92,6 +98,14 @@ impl Host for TestHost {
 
     fn client_ip(&self) -> Option<IpAddr> {
         self.ip
+    }
+
+    fn is_local(&self) -> bool {
+        self.is_local
+    }
+
+    fn is_elsewhere(&self, shield: &str) -> bool {
+        self.shields.iter().any(|own| own == shield)
     }
 
     fn pop(&self) -> String {

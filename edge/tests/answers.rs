@@ -124,3 +124,63 @@ fn a_missing_second_key_does_not_unpublish_the_first() {
     host.secrets.remove("edge2");
     assert_eq!(status(&decide(&config(), &mut host, &request("GET", edge::EDGE_KEYS_PATH))), 200);
 }
+
+#[test]
+fn what_an_identity_is_answered_stays_out_of_shared_caches() {
+    let decided = decide(&config(), &mut host(), &bearer("/x", &good()));
+    let told = |origins: &str| forwarded(&decided).cache_control(origins).unwrap();
+    for (origins, expected) in [
+        ("", "private, no-store"),
+        ("public, max-age=60", "private, max-age=60"),
+        ("s-maxage=600,max-age=5, must-revalidate", "private, max-age=5, must-revalidate"),
+        ("Public , S-MaxAge = 9", "private"),
+        ("private, no-store", "private, no-store"),
+        ("private=\"set-cookie, public\", max-age=3", "private, no-store"),
+        ("max-age=60", "private, max-age=60"),
+    ] {
+        assert_eq!(told(origins), expected, "{origins}");
+    }
+    let open = decide(&config(), &mut host(), &request("GET", "/health"));
+    assert_eq!(forwarded(&open).cache_control("public, max-age=60"), None, "as the origin says");
+}
+
+#[test]
+fn a_refusal_after_a_good_signature_says_who_signed() {
+    let signed_by = |token: &str| {
+        let log = judge(token).log;
+        (log.verdict.reason, log.issuer, log.kid, log.subject)
+    };
+    let is = |reason: &str, iss: &str, kid: &str| (reason.into(), iss.into(), kid.into(), String::new());
+    let with = |name: &str, value: Value| {
+        let mut claims = claims(&host());
+        claims[name] = value;
+        token("ES256", "ec", &claims)
+    };
+    assert_eq!(signed_by(&with("exp", 1.into())), is("expired", ISS, "ec"));
+    assert_eq!(signed_by(&with("aud", "other".into())), is("wrong_audience", ISS, "ec"));
+    // What nobody vouches for is not repeated.
+    let forged = signed(serde_json::json!({"alg": "ES256", "kid": "ec"}), "ES256", 66, &claims(&host()));
+    assert_eq!(signed_by(&forged), is("bad_signature", "", ""));
+}
+
+#[test]
+fn without_tls_nothing_is_served() {
+    let plain = |mut request: edge::IncomingRequest| {
+        request.scheme = "http".into();
+        request.authority = "www.example.com:80".into();
+        request
+    };
+    let decided = decide(&config(), &mut host(), &plain(bearer("/%61pp?b=c", &good())));
+    let respond = answered(&decided);
+    assert_eq!((respond.status, decided.log.verdict.reason.as_str()), (308, "plain_http"));
+    assert_eq!(response_header(respond, "location"), Some("https://www.example.com/app?b=c"));
+    assert_eq!(response_header(respond, "x-correlation-id"), Some(decided.log.correlation_id.as_str()));
+    let mut post = bearer("/x", &good());
+    post.method = "POST".into();
+    assert_refused(&decide(&config(), &mut host(), &plain(post)), 403, "plain_http");
+    // Where there is no TLS: on a developer's machine, and where the configuration says so.
+    let open = changed(|item| item["plain_http"] = true.into()).unwrap();
+    assert_eq!(status(&decide(&open, &mut host(), &plain(bearer("/x", &good())))), 200);
+    let mut desk = edge::testing::TestHost { is_local: true, ..host() };
+    assert_eq!(status(&decide(&config(), &mut desk, &plain(bearer("/x", &good())))), 200);
+}

@@ -269,3 +269,23 @@ fn an_id_token_says_when_it_was_made() {
     let decided = decide(&config, &mut host(), &bearer("/x", &token("ES256", "ec", &claims)));
     assert_eq!(status(&decided), 401, "OpenID Connect Core, 2: iat is required");
 }
+
+#[test]
+fn an_access_token_of_entra_says_what_for() {
+    let iss = "https://login.microsoftonline.com/0000/v2.0";
+    let config = changed(|item| {
+        item["issuers"][0]["preset"] = json!("entra");
+        item["issuers"][0]["iss"] = json!(iss);
+    })
+    .unwrap();
+    // One app registration for page and API: the id token is for the same audience.
+    let mut claims = claims(&host());
+    claims["iss"] = json!(iss);
+    let decided = decide(&config, &mut host(), &bearer("/x", &token("ES256", "ec", &claims)));
+    assert_refused(&decided, 401, "wrong_token_type");
+    for (name, value) in [("scp", json!("read")), ("roles", json!(["reader"]))] {
+        let mut access = claims.clone();
+        access[name] = value;
+        forwarded(&decide(&config, &mut host(), &bearer("/x", &token("ES256", "ec", &access))));
+    }
+}

@@ -198,3 +198,26 @@ fn an_id_of_zeros_is_no_correlation_id() {
     let zeros = with(bearer("/x", &good()), "x-correlation-id", "00000000-0000-0000-0000-000000000000");
     assert!(!decide(&item, &mut host(), &zeros).log.correlation_id.starts_with("00000000-"));
 }
+
+#[test]
+fn a_connection_header_costs_no_more_than_its_place() {
+    let few = (0..64).map(|i| format!("x-hop-{i}")).collect::<Vec<_>>().join(",");
+    let request = with(with(bearer("/x", &good()), "connection", &few), "x-hop-63", "for this hop");
+    let decided = decide(&config(), &mut host(), &request);
+    assert!(sent_header(forwarded(&decided), "x-hop-63").is_empty());
+    let many = with(bearer("/x", &good()), "connection", format!("{few},x-hop-64"));
+    assert_refused(&decide(&config(), &mut host(), &many), 431, "headers_too_large");
+}
+
+#[test]
+fn of_the_traces_that_begin_here_a_share_is_sampled() {
+    let sampled = |percent: u8| {
+        let config = changed(|item| item["stamp"]["sampled_percent"] = json!(percent)).unwrap();
+        let mut host = host();
+        let begun = (0..500).map(|_| decide(&config, &mut host, &request("GET", "/health")));
+        begun.filter(|decided| decided.log.traceparent.ends_with("-01")).count()
+    };
+    assert_eq!((sampled(0), sampled(100)), (0, 500));
+    let share = sampled(10);
+    assert!((25..80).contains(&share), "{share} of 500 at 10 %");
+}

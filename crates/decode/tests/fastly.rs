@@ -345,6 +345,24 @@ fn our_own_formats_lose_nothing() {
 }
 
 #[test]
+fn the_edges_second_pop_is_a_shield_under_the_first_ones_span() {
+    let line = |more: &str| {
+        one(&format!(
+            r#"{{"v":1,"src":"throughline-edge","ts_us":1770699936123456,{more}
+        "correlation_id":"019c45978f407cc398c4dc0c0c07398f","path":"/a","status":200,
+        "traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "verdict":{{"outcome":"allow","rule":"r","reason":"verified","policy_version":"7"}},"timings":{{}}}}"#
+        ))
+    };
+    let (first, second) =
+        (line(r#""to_shield":true,"#), line(r#""hop":"shield","parent_span_id":"0000000000000007","#));
+    assert_eq!((first.hop, first.to_shield), (Hop::Edge, Some(true)));
+    assert_eq!((second.hop, second.to_shield, second.parent_span_id), (Hop::Shield, None, 7));
+    assert_eq!((&*second.format, second.correlation_id), ("throughline-edge", first.correlation_id));
+    assert!(first.attributes.is_empty() && second.attributes.is_empty());
+}
+
+#[test]
 fn a_configured_preset_wins_over_detection() {
     let rules = Rules {
         fastly: Presets::with_user(

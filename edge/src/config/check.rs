@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use edge_token::{Claims, Scalar, is_kid};
 
 use super::{Action, Auth, Config, ConfigError, Issuer, JwksSource, Login, Preset, Route, TokenKind};
+use crate::hop::{CLAIMS as HOP_CLAIMS, is_shielded};
 use crate::path::{host_of, is_header_name, is_host_name, is_local, normalise};
 
 fn wrong<T>(at: impl Into<String>, what: impl Into<String>) -> Result<T, ConfigError> {
@@ -175,10 +176,14 @@ impl Config {
         let claims =
             minted.map_err(|error| ConfigError { at: "edge_token".into(), what: error.to_string() })?;
         let selected = |claims: Claims, name: &String| claims.with_claim(name, Scalar::Bool(true));
-        token
-            .claims
-            .iter()
-            .fold(claims, selected)
+        let mut claims = token.claims.iter().fold(claims, selected);
+        if is_shielded(self) {
+            if let Some(name) = token.claims.iter().find(|name| HOP_CLAIMS.contains(&name.as_str())) {
+                return wrong("edge_token.claims", format!("{name:?} is what POPs tell each other"));
+            }
+            claims = HOP_CLAIMS.map(str::to_owned).iter().fold(claims, selected);
+        }
+        claims
             .check()
             .map_err(|error| ConfigError { at: "edge_token.claims".into(), what: error.to_string() })
     }
@@ -275,6 +280,12 @@ impl Route {
             Action::Forward(forward) => {
                 if forward.backend.is_empty() {
                     return wrong(format!("{at}.action.forward.backend"), "must name a static backend");
+                }
+                if let Some(shield) = &forward.shield
+                    && (!is_host_name(shield) || config.edge_token.is_none())
+                {
+                    let what = "must be a shield's code, such as frankfurt-de, and needs an edge_token";
+                    return wrong(format!("{at}.action.forward.shield"), what);
                 }
                 if forward.by_claim.is_some() && self.auth == Auth::Public {
                     return wrong(

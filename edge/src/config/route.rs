@@ -133,6 +133,10 @@ pub struct Forwarding {
     /// Changes the path.
     #[serde(default)]
     pub rewrite: Option<Rewrite>,
+    /// Another POP of this service to go through (Fastly's shield code, such as `frankfurt-de`), so that origins and caches
+    /// see one place; needs an `edge_token`. What was decided here is not asked again there.
+    #[serde(default)]
+    pub shield: Option<String>,
     /// Host header for the origin; the client's, normalised and without port, when not given.
     #[serde(default)]
     pub host: Option<String>,

@@ -10,6 +10,7 @@ use fastly::handle::{CacheOverride, RequestHandle};
 use fastly::http::Method;
 use fastly::http::header::CACHE_CONTROL;
 use fastly::http::request::SendErrorCause;
+use fastly::shielding::Shield;
 use fastly::{Body, KVStore, Request, Response, SecretStore};
 
 use super::{answer, uri};
@@ -157,6 +158,10 @@ impl Host for Machine {
         environment("FASTLY_HOSTNAME") == "localhost"
     }
 
+    fn is_elsewhere(&self, shield: &str) -> bool {
+        Shield::new(shield).is_ok_and(|shield| !shield.running_on())
+    }
+
     fn pop(&self) -> String {
         environment("FASTLY_POP")
     }
@@ -229,7 +234,10 @@ pub(crate) fn send_on(
     if forward.pass {
         request.set_cache_override(&CacheOverride::pass());
     }
-    let sent = request.send(body.into_handle(), &forward.backend).map_err(|cause| match cause {
+    let shield = forward.shield.as_ref().map(|code| Shield::new(code)?.encrypted_backend()).transpose();
+    let shield = shield.map_err(|_| SendFailure { status: 502, title: "shield unreachable" })?;
+    let backend = shield.as_ref().map_or(forward.backend.as_str(), fastly::Backend::name);
+    let sent = request.send(body.into_handle(), backend).map_err(|cause| match cause {
         SendErrorCause::ConnectionTimeout
         | SendErrorCause::HttpResponseTimeout
         | SendErrorCause::DnsTimeout => SendFailure { status: 504, title: "origin timed out" },
