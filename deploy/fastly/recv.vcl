@@ -3,16 +3,29 @@
 #
 # A shield trusts Fastly-FF, which Fastly checks; never a header that a client could have sent.
 if (fastly.ff.visits_this_service == 0 && req.restarts == 0) {
-  # Headers by which the mesh, the origin or this service tell who somebody is. Add your own.
+  # Headers by which the mesh, the origin or this service tell who somebody is, in every spelling that an origin may read as
+  # the same. Add your own.
   unset req.http.X-Correlation-Id;
+  unset req.http.X_Correlation-Id;
   unset req.http.X-Correlation_Id;
   unset req.http.X_Correlation_Id;
   unset req.http.X-Edge-Token;
+  unset req.http.X_Edge-Token;
+  unset req.http.X-Edge_Token;
   unset req.http.X_Edge_Token;
   unset req.http.X-Auth-Sub;
+  unset req.http.X_Auth-Sub;
+  unset req.http.X-Auth_Sub;
   unset req.http.X_Auth_Sub;
   unset req.http.X-Request-Id;
+  unset req.http.X_Request-Id;
+  unset req.http.X-Request_Id;
   unset req.http.X_Request_Id;
+  unset req.http.X-Auth-*;
+  unset req.http.X-Edge-*;
+  unset req.http.X-User*;
+  unset req.http.X-Forwarded-Host;
+  unset req.http.X-Forwarded-Proto;
   unset req.http.X-Forwarded-Client-Cert;
   unset req.http.X-Envoy-*;
   unset req.http.X-Amzn-Oidc-*;
