@@ -199,3 +199,22 @@ async fn a_withdrawn_key_is_forgotten_and_an_outage_is_bridged_for_a_day() {
     edge.pass(2 * 3600);
     assert_eq!(edge.status(&new).await, 503);
 }
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_does_not_keep_a_new_key_out() {
+    let edge = Edge::start();
+    let [old, new] = minters();
+    edge.serve(Some(Jwks::of(&[old.key()]).unwrap()));
+    edge.pass(3600);
+    assert_eq!(edge.status(&old).await, 200);
+    edge.now_s.fetch_sub(3600, Ordering::SeqCst);
+    edge.serve(Some(Jwks::of(&[new.key(), old.key()]).unwrap()));
+    assert_eq!(edge.status(&new).await, 200);
+    // And the fetches are as far apart as ever.
+    let forger = Minter::new(edge_token::SigningKey::read(ES256_JWK.as_bytes(), Some("e9")).unwrap());
+    let before = edge.fetches();
+    for _ in 0..50 {
+        assert_eq!(edge.status(&forger).await, 401);
+    }
+    assert_eq!(edge.fetches(), before);
+}

@@ -86,7 +86,7 @@ impl Keys {
         };
         match fetched.usable(now_s) {
             Some(known) => {
-                if now_s.saturating_sub(known.since_s) >= REFRESH_AFTER_S {
+                if is_over(known.since_s, REFRESH_AFTER_S, now_s) {
                     let fetched = Arc::clone(fetched);
                     tokio::spawn(async move { fetched.refresh(now_s, Some(known.since_s)).await });
                 }
@@ -122,6 +122,12 @@ struct FetchedKeys {
     last_attempt_s: Mutex<Option<u64>>,
 }
 
+/// Whether `for_s` seconds have gone by since. A time that lies further ahead than requests that wait for each other differ is
+/// of a clock that was set back since, and is over: else nothing would be fetched until the clock has caught up.
+fn is_over(since_s: u64, for_s: u64, now_s: u64) -> bool {
+    now_s.saturating_sub(since_s) >= for_s || since_s.saturating_sub(now_s) > FETCH_LIMIT.as_secs()
+}
+
 impl FetchedKeys {
     fn known(&self) -> Option<Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -134,8 +140,9 @@ impl FetchedKeys {
     /// Fetches, unless that was done while waiting for one's turn, or a moment ago. A failure keeps what is known.
     async fn refresh(&self, now_s: u64, seen_since_s: Option<u64>) {
         let mut last_attempt_s = self.last_attempt_s.lock().await;
-        let newer = self.known().is_some_and(|known| Some(known.since_s) > seen_since_s);
-        let recent = last_attempt_s.is_some_and(|last| now_s.saturating_sub(last) < FETCH_EVERY_S);
+        // Of an attempt later than this request's time, too: it was waited for.
+        let newer = self.known().is_some_and(|known| Some(known.since_s) != seen_since_s);
+        let recent = last_attempt_s.is_some_and(|last| !is_over(last, FETCH_EVERY_S, now_s));
         if newer && self.usable(now_s).is_some() || recent {
             return;
         }
