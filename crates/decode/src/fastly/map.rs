@@ -352,8 +352,9 @@ impl<'m, 'e> Draft<'m, 'e> {
             }
             None => {}
         }
-        // What the edge minted is the edge's own; the shield behind it logs the same value as what it received.
-        if event.hop == Hop::Shield && self.has_minted_span {
+        // What the edge minted is the edge's own; the shield behind it logs the same value as what it received. One that names
+        // its parent has minted a span itself.
+        if event.hop == Hop::Shield && self.has_minted_span && event.parent_span_id == 0 {
             event.parent_span_id = std::mem::take(&mut event.span_id);
         }
         if event.cache_result.is_empty() {
