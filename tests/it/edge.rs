@@ -8,6 +8,7 @@ mod attacks;
 mod client;
 mod login;
 mod origin;
+mod storms;
 mod world;
 
 use std::sync::Arc;
