@@ -52,7 +52,8 @@ mod floor {
         let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).ok()?;
         Some(match path {
             "/check/rs256" => {
-                let (n, e) = (BoxedUint::from_be_slice_vartime(&key), BoxedUint::from_be_slice_vartime(&[1, 0, 1]));
+                let (n, e) =
+                    (BoxedUint::from_be_slice_vartime(&key), BoxedUint::from_be_slice_vartime(&[1, 0, 1]));
                 let key = RsaPublicKey::new(n, e).ok()?;
                 key.verify(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message), &signature).is_ok()
             }
