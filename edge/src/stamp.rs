@@ -1,6 +1,5 @@
 //! What a forwarded request carries: nothing that the client could forge, and what the edge says instead.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 
 use correlation::Traceparent;
@@ -149,9 +148,9 @@ pub(crate) fn connection_names(request: &IncomingRequest) -> impl Iterator<Item 
 /// the edge's own cookies never do.
 pub(crate) fn strip(config: &Config, request: &IncomingRequest, keep_auth: bool) -> Vec<(String, Vec<u8>)> {
     let stamp = &config.stamp;
-    let mut names: HashSet<String> = STRIPPED.iter().map(|name| (*name).to_owned()).collect();
-    names.extend(stamp.strip.iter().map(|name| canonical(name)));
-    names.insert(canonical(&stamp.correlation_header));
+    // Few, so that looking through them costs less than a set of them would.
+    let mut names: Vec<String> = stamp.strip.iter().map(|name| canonical(name)).collect();
+    names.push(canonical(&stamp.correlation_header));
     names.extend(stamp.claims.iter().map(|claim| canonical(&claim.header)));
     names.extend(config.edge_token.iter().map(|token| canonical(&token.header)));
     // Whatever `Connection` names is for this hop only; some proxies would drop ours for it.
@@ -162,6 +161,7 @@ pub(crate) fn strip(config: &Config, request: &IncomingRequest, keep_auth: bool)
         let own = canonical(name);
         let stripped = !is_header_name(name.as_bytes())
             || value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
+            || STRIPPED.contains(&own.as_str())
             || names.contains(&own)
             || STRIPPED_PREFIXES.iter().any(|prefix| own.starts_with(prefix))
             || prefixes.iter().any(|prefix| own.starts_with(prefix.as_str()))
