@@ -121,7 +121,7 @@ fn no_valid_request_is_refused_through_rotation_outage_and_wrong_clocks() {
             provider.rotate(Arc::clone(&keys[0]), &[&keys[1]]);
         });
         during("the next key signs, the old one is withdrawn", &|| {
-            provider.rotate(Arc::clone(&keys[1]), &[])
+            provider.rotate(Arc::clone(&keys[1]), &[]);
         });
         during("the provider is out", &|| provider.set_out(true));
         during("it is back with another key", &|| {
