@@ -70,6 +70,8 @@ fn secrets(config: &Config) -> Vec<(String, &str)> {
     }
     if let Some(login) = &config.login {
         found.push(("login.session_secret".to_owned(), &login.session_secret));
+        let previous = login.session_secret_previous.iter();
+        found.extend(previous.map(|name| ("login.session_secret_previous".to_owned(), name.as_str())));
         found
             .extend(login.client_secret.iter().map(|name| ("login.client_secret".to_owned(), name.as_str())));
     }

@@ -155,6 +155,10 @@ fn secrets(config: &Config) -> Vec<Secret<'_>> {
     if let Some(login) = &config.login {
         let what = "32 random bytes or more, for session cookies and login state";
         add(&login.session_secret, what.to_owned(), Some("openssl rand -base64 48"));
+        if let Some(name) = &login.session_secret_previous {
+            let what = "the session secret before that one, until what it signed has ended";
+            add(name, what.to_owned(), None);
+        }
         if let Some(name) = &login.client_secret {
             add(name, format!("password of the client {} at its provider", login.client_id), None);
         }

@@ -8,7 +8,7 @@ const ITEM: &str = r#"{"version":1,"policy_version":"2026-11-22","subject_secret
     "issuers":[{"name":"main","preset":"auth0","iss":"https://shop.eu.auth0.com/","jwks":{"backend":"idp"},
         "audiences":["https://api.example.com"]}],
     "edge_token":{"issuer":"https://edge.example.com","audience":"mesh","keys":[{"kid":"k1","secret":"edge-key-1"}]},
-    "login":{"issuer":"main","client_id":"shop","client_secret":"client","session_secret":"session",
+    "login":{"issuer":"main","client_id":"shop","client_secret":"client","session_secret":"session","session_secret_previous":"session-before",
         "authorization_endpoint":"https://shop.eu.auth0.com/authorize",
         "token_endpoint":{"backend":"idp","host":"shop.eu.auth0.com","path":"/oauth/token"},
         "redirect_uri":"https://shop.example.com/callback"},
