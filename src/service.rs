@@ -10,7 +10,7 @@ use axum_server::Handle;
 use decode::fastly::Presets;
 use decode::redact::RedactionRules;
 use decode::{Redactor, Rules};
-use spool::Spool;
+use spool::{FileLayer, Spool, StdFiles};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +24,7 @@ use crate::ingest::{self, Intake, auth, files};
 use crate::link::Link;
 use crate::metrics::Metrics;
 use crate::ship::{LANES, Progress, Shipper};
-use crate::shutdown;
+use crate::shutdown::Signals;
 use crate::telemetry::Telemetry;
 
 /// Rows that one record may become in one insert: an event and four ids. Keeps every block below the engine's bound
@@ -35,6 +35,11 @@ const CONNECTIONS_SHARE: f64 = 0.4;
 
 /// Runs until a signal, then drains.
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
+    run_on(settings, Arc::new(StdFiles)).await
+}
+
+/// As [`run`], with the spool on a file layer of the caller's choice: how `verify` breaks the disk.
+pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyhow::Result<()> {
     let telemetry = Telemetry::start(&settings.telemetry)?;
     // A second provider may be compiled in by a dependency; ours is the one that is used.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -53,7 +58,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let export = export.transpose()?;
 
     let metrics = Arc::new(Metrics::default());
-    let spool = open_spool(&settings).await?;
+    let spool = open_spool(&settings, disk).await?;
     let rules = Arc::new(rules(&settings)?);
     let acceptor =
         Acceptor::new(rules, Arc::clone(&spool), settings.limits.in_flight_bytes, Arc::clone(&metrics));
@@ -79,9 +84,17 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     announce(&settings, &link, http_address, grpc_address);
 
     let mut shipping = JoinSet::new();
+    let mut signals = Signals::watch().context("watch for signals")?;
     let prepared = tokio::select! {
         prepared = link.prepare(&settings) => prepared,
-        signal = shutdown::requested() => signal.map(|_| ()).context("watch for signals"),
+        signal = signals.requested() => {
+            // Nothing ships yet: what was accepted waits in the spool for the next start.
+            tracing::info!(signal, "draining; the store was not ready, so nothing is shipped");
+            drain(&settings, &stopping, &handles, &mut servers, &mut followers, &spool, &mut shipping).await;
+            link.close().await;
+            tracing::info!("stopped");
+            return Ok(());
+        }
     };
     if let Err(error) = prepared {
         link.close().await;
@@ -115,7 +128,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     readiness.prepared();
 
-    let signal = shutdown::requested().await.context("watch for signals")?;
+    let signal = signals.requested().await;
     tracing::info!(signal, "draining");
     drain(&settings, &stopping, &handles, &mut servers, &mut followers, &spool, &mut shipping).await;
     while correlating.join_next().await.is_some() {}
@@ -152,7 +165,7 @@ async fn drain(
     }
 }
 
-async fn open_spool(settings: &Settings) -> anyhow::Result<Arc<Spool>> {
+async fn open_spool(settings: &Settings, disk: Arc<dyn FileLayer>) -> anyhow::Result<Arc<Spool>> {
     let options = spool::Options {
         segment_max_bytes: settings.spool.segment_bytes,
         segment_max_records: SEGMENT_RECORDS,
@@ -162,7 +175,7 @@ async fn open_spool(settings: &Settings) -> anyhow::Result<Arc<Spool>> {
         ..spool::Options::default()
     };
     let (spool, recovery) =
-        Spool::open(settings.data_dir.join("spool"), options).await.context("open the spool")?;
+        Spool::open_on(disk, settings.data_dir.join("spool"), options).await.context("open the spool")?;
     tracing::info!(?recovery, "spool is open");
     Ok(Arc::new(spool))
 }

@@ -11,6 +11,7 @@ mod serve;
 mod setup;
 mod tail;
 mod trace;
+mod verify;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -43,6 +44,8 @@ enum Command {
     Search(search::Arguments),
     /// Follow hop events as they arrive
     Tail(tail::Arguments),
+    /// Prove on this machine that nothing acknowledged is lost, through kills and other faults
+    Verify(verify::Arguments),
 }
 
 /// Runs a subcommand to its exit code.
@@ -56,6 +59,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Trace(arguments) => trace::run(arguments),
         Command::Search(arguments) => search::run(arguments),
         Command::Tail(arguments) => tail::run(arguments),
+        Command::Verify(arguments) => verify::run(arguments),
     }
 }
 

@@ -39,6 +39,11 @@ impl Store {
     /// Makes the database first, where it is missing.
     pub async fn migrate(&self, retention: &Retention) -> Result<Report, StoreError> {
         self.create_database().await?;
+        // Every start comes here, nearly none has anything to do. One that dies with the lock keeps the others, and its
+        // own next start, from shipping until the lease runs out.
+        if self.missing(retention).await?.is_empty() {
+            return Ok(Report::default());
+        }
         lock::with_lock(self, || self.migrate_locked(retention)).await
     }
 
@@ -56,17 +61,31 @@ impl Store {
     }
 
     async fn migrate_locked(&self, retention: &Retention) -> Result<Report, StoreError> {
-        let cluster = self.endpoint.cluster.as_deref();
         let mut report = Report::default();
+        // Noted at the end, because on a cluster that table is complete only after the last statement. Dying before
+        // costs a repetition.
+        let mut notes = Vec::new();
+        for (name, statement, checksum) in self.missing(retention).await? {
+            self.run(&statement, "migrate the schema").await?;
+            notes.push((name, checksum));
+            report.applied.push(name);
+        }
+        for (name, checksum) in notes {
+            self.note_applied(name, checksum).await?;
+        }
+        Ok(report)
+    }
+
+    /// The statements that have not run here as they are now, in order: name, text and checksum.
+    async fn missing(&self, retention: &Retention) -> Result<Vec<(&'static str, String, u64)>, StoreError> {
+        let cluster = self.endpoint.cluster.as_deref();
         // The table of what has run is itself a statement: on an empty database it cannot be asked yet.
         let known = match self.applied().await {
             Ok(known) => known,
             Err(error) if error.code() == Some(UNKNOWN_TABLE) => HashMap::new(),
             Err(error) => return Err(error),
         };
-        // Noted at the end, because on a cluster that table is complete only after the last statement. Dying before
-        // costs a repetition.
-        let mut notes = Vec::new();
+        let mut missing = Vec::new();
         for file in files::in_order(cluster.is_some()) {
             let statement = render(file.sql, Setting { cluster, fsync: self.endpoint.fsync, retention });
             let checksum = xxh3_64(statement.as_bytes());
@@ -77,17 +96,11 @@ impl Store {
                 Some(&before) => before == checksum,
                 None => false,
             };
-            if current {
-                continue;
+            if !current {
+                missing.push((file.name, statement, checksum));
             }
-            self.run(&statement, "migrate the schema").await?;
-            notes.push((file.name, checksum));
-            report.applied.push(file.name);
         }
-        for (name, checksum) in notes {
-            self.note_applied(name, checksum).await?;
-        }
-        Ok(report)
+        Ok(missing)
     }
 
     /// Whether every schema statement of this build has run, for an instance that may not migrate.

@@ -1,5 +1,6 @@
 //! Every question asked of the store. Each is bounded in time, memory and rows.
 
+mod audit;
 mod events;
 mod ids;
 mod recent;
@@ -11,6 +12,7 @@ mod sources;
 mod stats;
 pub mod tempo;
 
+pub use audit::{AuditContent, AuditHost, AuditRow, AuditSums};
 pub use events::{Columns, EventRow, MAX_EVENTS};
 pub use ids::{IdRow, MAX_ROWS_PER_ID};
 pub use recent::RecentChunk;
