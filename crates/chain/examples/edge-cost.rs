@@ -1,5 +1,5 @@
-//! What the edge service costs a request in Viceroy, beside the floor: one client, one request at a time, the variants by turns,
-//! so that a drift of the machine meets all of them. `scripts/bench-edge` builds both services, pins Viceroy to one core and
+//! What the edge service costs a request in Viceroy, beside the floor: one client, one request at a time, the variants by turns
+//! in short rows, so that a drift of the machine meets all of them. `scripts/bench-edge` builds both services, pins Viceroy to one core and
 //! this client to another, and runs it; stdout is a table in Markdown.
 //!
 //! usage: edge-cost VICEROY EDGE_WASM FLOOR_WASM ROUNDS
@@ -18,8 +18,10 @@ use chain::{Key, Stores, Viceroy, base64url, now_s};
 use serde_json::{Value, json};
 
 const ISSUER: &str = "https://idp.bench";
-/// Rounds that fill caches and branch predictors and are not counted.
-const WARM_UP: usize = 20;
+/// Requests of one variant in a row, so that each finds the processor's caches as a busy service does.
+const BURST: usize = 24;
+/// The first of them, which are not counted.
+const WARM_UP: usize = 4;
 
 /// One way of asking, with the times that it took.
 struct Variant {
@@ -219,7 +221,7 @@ fn main() -> anyhow::Result<()> {
         let one = token(key, 0);
         let bare_head = head(path, &[("key", raw), ("token", &one)]);
         add(0, bare, 200, Box::new(move |_| bare_head.clone()));
-        let tokens: Vec<String> = (0..rounds + WARM_UP).map(|number| token(key, number)).collect();
+        let tokens: Vec<String> = (0..rounds * BURST).map(|number| token(key, number)).collect();
         add(
             1,
             fresh,
@@ -240,25 +242,30 @@ fn main() -> anyhow::Result<()> {
     add(1, "public", 200, Box::new(|_| head("/public", &[])));
     for (service, name) in [(1, "seen"), (2, "seen, ES256 minted"), (3, "seen, EdDSA minted")] {
         let again =
-            head("/api", &[("authorization", &format!("Bearer {}", token(&keys[1], rounds + WARM_UP)))]);
+            head("/api", &[("authorization", &format!("Bearer {}", token(&keys[1], rounds * BURST)))]);
         add(service, name, 200, Box::new(move |_| again.clone()));
     }
 
-    for round in 0..rounds + WARM_UP {
+    for round in 0..rounds {
         for (service, variant) in &mut variants {
-            let head = (variant.head)(round);
-            let before_us = computed_us(processes[*service])?;
-            let begin = Instant::now();
-            let status = clients[*service].ask(&head).with_context(|| variant.name)?;
-            let taken = begin.elapsed();
-            ensure!(status == variant.wanted, "{} answered {status}", variant.name);
-            // The service writes its log line and ends its instance after the answer.
-            thread::sleep(Duration::from_millis(1));
-            let computed_us = computed_us(processes[*service])? - before_us;
-            if round >= WARM_UP {
-                variant.cpu_us.push(computed_us);
-                variant.taken_us.push(taken.as_secs_f64() * 1e6);
+            let mut before_us = 0.0;
+            for number in 0..BURST {
+                if number == WARM_UP {
+                    before_us = computed_us(processes[*service])?;
+                }
+                let head = (variant.head)(round * BURST + number);
+                let begin = Instant::now();
+                let status = clients[*service].ask(&head).with_context(|| variant.name)?;
+                let taken = begin.elapsed();
+                ensure!(status == variant.wanted, "{} answered {status}", variant.name);
+                if number >= WARM_UP {
+                    variant.taken_us.push(taken.as_secs_f64() * 1e6);
+                }
             }
+            // The service writes its last log line and ends that instance after the answer.
+            thread::sleep(Duration::from_millis(2));
+            let counted = (BURST - WARM_UP) as f64;
+            variant.cpu_us.push((computed_us(processes[*service])? - before_us) / counted);
         }
     }
 
