@@ -8,6 +8,7 @@ mod correlate;
 mod export;
 mod ingest;
 mod link;
+mod made_once;
 mod metrics;
 mod render;
 mod service;

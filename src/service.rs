@@ -22,6 +22,7 @@ use crate::export::Transport;
 use crate::ingest::listen::Port;
 use crate::ingest::{self, Intake, auth, files};
 use crate::link::Link;
+use crate::made_once;
 use crate::metrics::Metrics;
 use crate::ship::{LANES, Progress, Shipper};
 use crate::shutdown::Signals;
@@ -211,11 +212,14 @@ fn presets(settings: &Settings) -> anyhow::Result<Presets> {
 
 /// The key of subject pseudonyms: 32 random bytes, made once. Whoever wants pseudonyms to agree over instances
 /// configures one file for all of them.
+///
+/// An empty file is what an older version left where it was killed: no key was ever in it.
 fn subject_key(path: &Path) -> anyhow::Result<Vec<u8>> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
     match std::fs::read(path) {
         Ok(key) if key.len() >= 16 => return Ok(key),
+        Ok(key) if key.is_empty() => {
+            std::fs::remove_file(path).with_context(|| format!("remove the empty {}", path.display()))?;
+        }
         Ok(_) => anyhow::bail!("the key in {} is shorter than 16 bytes", path.display()),
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(error)
@@ -224,12 +228,7 @@ fn subject_key(path: &Path) -> anyhow::Result<Vec<u8>> {
         Err(_) => {}
     }
     let key = [uuid::Uuid::new_v4().into_bytes(), uuid::Uuid::new_v4().into_bytes()].concat();
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| file.write_all(&key).and_then(|()| file.sync_all()))
+    made_once::make(path, &key)
         .with_context(|| format!("write the key of subject pseudonyms {}", path.display()))?;
     Ok(key)
 }
@@ -237,11 +236,16 @@ fn subject_key(path: &Path) -> anyhow::Result<Vec<u8>> {
 /// The instance's name in the store: random, kept with its spool.
 fn instance(data_dir: &Path) -> anyhow::Result<String> {
     let path: PathBuf = data_dir.join("instance");
-    if let Ok(name) = std::fs::read_to_string(&path) {
-        return Ok(name.trim().to_owned());
+    match std::fs::read_to_string(&path) {
+        Ok(name) if !name.trim().is_empty() => return Ok(name.trim().to_owned()),
+        // As an older version left it where it was killed; instances without a name would pass for one.
+        Ok(_) => {
+            std::fs::remove_file(&path).with_context(|| format!("remove the empty {}", path.display()))?
+        }
+        Err(_) => {}
     }
     let name = uuid::Uuid::new_v4().to_string();
-    std::fs::write(&path, &name).with_context(|| format!("write {}", path.display()))?;
+    made_once::make(&path, name.as_bytes()).with_context(|| format!("write {}", path.display()))?;
     Ok(name)
 }
 
@@ -280,5 +284,23 @@ fn announce(settings: &Settings, link: &Link, http: SocketAddr, grpc: SocketAddr
     }
     if settings.insecure {
         tracing::warn!("--insecure: ports are open without TLS or tokens to whoever reaches them");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_start_left_empty_is_made_anew_and_kept_from_then_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let key = directory.path().join("subject.key");
+        std::fs::write(&key, "").unwrap();
+        std::fs::write(directory.path().join("instance"), "").unwrap();
+        let (made, named) = (subject_key(&key).unwrap(), instance(directory.path()).unwrap());
+        assert_eq!((made.len(), named.len()), (32, 36));
+        assert_eq!((subject_key(&key).unwrap(), instance(directory.path()).unwrap()), (made, named));
+        std::fs::write(&key, "short").unwrap();
+        assert!(subject_key(&key).is_err(), "a key that somebody wrote is theirs to mend");
     }
 }

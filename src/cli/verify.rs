@@ -8,19 +8,22 @@
 //! | [`record`], [`lane`], [`body`], [`wire`] | the traffic: what follows from a number |
 //! | [`senders`], [`file`] | send it, and note what was acknowledged |
 //! | [`ledger`] | remembers |
-//! | [`schedule`], [`run`] | what happens when, and makes it happen |
+//! | [`schedule`], [`run`], [`life`] | what happens when, and makes it happen |
 //! | [`service`], [`store_host`] | the processes that are killed |
-//! | [`damage`], [`failing_disk`] | what is done to segments |
+//! | [`damage`], [`failing_disk`], [`small_disk`] | what is done to segments and their disk |
+//! | [`emptied`] | a store that restarts empty |
 //! | [`audit`], [`check`], [`report`] | ask, judge, tell |
 
 mod audit;
 mod body;
 mod check;
 mod damage;
+mod emptied;
 mod failing_disk;
 mod file;
 mod lane;
 mod ledger;
+mod life;
 mod record;
 mod report;
 mod rng;
@@ -28,9 +31,11 @@ mod run;
 mod schedule;
 mod senders;
 mod service;
+mod small_disk;
 mod store_host;
 mod wire;
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,13 +44,18 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 
+use self::check::Verdict;
 use self::ledger::{Books, Ledger};
 use self::record::Origin;
 use self::report::Report;
 use self::run::Run;
+use self::small_disk::SmallDisk;
 use crate::config::{Settings, Written};
 use crate::render::json_line;
 use crate::shutdown::Signals;
+
+/// Room of the spool's own disk: above `spool.max_bytes`, with some for `corrupt/`.
+const SMALL_DISK_MIB: u64 = 48;
 
 /// Prove that nothing acknowledged is lost.
 #[derive(Debug, clap::Args)]
@@ -62,6 +72,12 @@ pub(crate) struct Arguments {
     /// Keep the directory also where nothing was found
     #[arg(long)]
     keep: bool,
+    /// In the end, empty the store under the running service and send some more
+    #[arg(long)]
+    empty_store: bool,
+    /// Give the spool a disk of its own that fills up, of 48 MiB; mounts a tmpfs, as root
+    #[arg(long)]
+    small_disk: bool,
     /// Send nothing: count once more what an earlier run left in DIR
     #[arg(long, value_name = "DIR", conflicts_with_all = ["minutes", "seed", "dir", "keep"])]
     check: Option<PathBuf>,
@@ -117,38 +133,64 @@ async fn verify(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let faketime = arguments.faketime.as_ref().map(|library| library.clone().into_os_string());
     let mut run = Run::new(directory.clone(), Ledger::new(origin), faketime)?;
     run.set_clock(0)?;
-    let began = Instant::now();
-    let driven = run.drive(Duration::from_secs_f64(60.0 * arguments.minutes.max(0.0))).await;
-    let seconds = began.elapsed().as_secs();
-    // Before anything else can fail: with it the run can be counted again.
-    let kept = || keep(&directory, &run.ledger.books(), run.flipped());
-    if let Err(error) = driven {
-        kept()?;
-        return Err(error.context(format!("everything is kept in {}", directory.display())));
+    if arguments.small_disk {
+        run.disk = Some(SmallDisk::mount(&run.spool(), SMALL_DISK_MIB).await?);
     }
-    talk("no more faults; waiting until everything is stored");
-    let settled = run.settle().await;
-    let kept = keep(&directory, &run.ledger.books(), run.flipped());
+    let began = Instant::now();
+    let time = Duration::from_secs_f64(60.0 * arguments.minutes.max(0.0));
+    let judged = judge(&mut run, time, arguments.empty_store).await;
     let in_directory = || format!("everything is kept in {}", directory.display());
-    let (service, target) = settled.with_context(in_directory)?;
-    kept.with_context(in_directory)?;
-    let books = run.ledger.books();
-    let verdict = audit::audit(&directory, target, &books, run.flipped()).await.with_context(in_directory)?;
-    run.faults.bad_drains += u64::from(!service.terminate().await?);
+    let (verdict, emptied) = judged.with_context(in_directory)?;
     let report = Report {
         seed,
-        seconds,
+        seconds: began.elapsed().as_secs(),
         verdict,
+        emptied,
         faults: run.faults,
         traffic: run.ledger.tally(),
         clock_steps_possible: run.faketime.is_some(),
+        is_disk_small: run.disk.is_some(),
     };
     if report.is_clean() && !arguments.keep {
+        if let Some(disk) = run.disk {
+            disk.unmount().await?;
+        }
         std::fs::remove_dir_all(&directory).with_context(|| format!("remove {}", directory.display()))?;
     } else {
         talk(&in_directory());
     }
     tell(&report, arguments.json)
+}
+
+/// Drives the run and holds the store against its books; a second time where the store is emptied in the end.
+async fn judge(
+    run: &mut Run,
+    time: Duration,
+    empty_store: bool,
+) -> anyhow::Result<(Verdict, Option<Verdict>)> {
+    let driven = run.drive(time).await;
+    // Before anything else can fail: with it the run can be counted again.
+    keep(run, &[])?;
+    driven?;
+    talk("no more faults; waiting until everything is stored");
+    let verdict = count(run, &[]).await?;
+    if !empty_store || !verdict.is_clean() {
+        return Ok((verdict, None));
+    }
+    talk("the store restarts empty");
+    let from = run.empty_store().await?;
+    let emptied = count(run, &from).await?;
+    Ok((verdict, Some(emptied)))
+}
+
+/// Waits until all is stored and counts it.
+async fn count(run: &mut Run, from: &[u64]) -> anyhow::Result<Verdict> {
+    let settled = run.settle().await;
+    keep(run, from)?;
+    let (service, target) = settled?;
+    let verdict = audit::audit(&run.directory, target, &run.ledger.books(), run.flipped(), from).await?;
+    run.faults.bad_drains += u64::from(!service.terminate().await?);
+    Ok(verdict)
 }
 
 fn tell(report: &Report, json: bool) -> anyhow::Result<ExitCode> {
@@ -162,16 +204,17 @@ fn tell(report: &Report, json: bool) -> anyhow::Result<ExitCode> {
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Kept {
     books: Books,
-    flipped: std::collections::BTreeSet<String>,
+    flipped: BTreeSet<String>,
+    from: Vec<u64>,
 }
 
 fn kept_file(directory: &Path) -> PathBuf {
     directory.join("ledger.json")
 }
 
-fn keep(directory: &Path, books: &Books, flipped: &std::collections::BTreeSet<String>) -> anyhow::Result<()> {
-    let kept = Kept { books: books.clone(), flipped: flipped.clone() };
-    let path = kept_file(directory);
+fn keep(run: &Run, from: &[u64]) -> anyhow::Result<()> {
+    let kept = Kept { books: run.ledger.books(), flipped: run.flipped().clone(), from: from.to_vec() };
+    let path = kept_file(&run.directory);
     let text = serde_json::to_vec(&kept).context("write down what was acknowledged")?;
     std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
 }
@@ -185,15 +228,17 @@ async fn check_again(directory: &Path, json: bool) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("{} is not of this version", path.display()))?;
     let directory = directory.canonicalize().context("name the directory in full")?;
     let (service, target) = run::settle(&directory, || (), || true).await?;
-    let verdict = audit::audit(&directory, target, &kept.books, &kept.flipped).await?;
+    let verdict = audit::audit(&directory, target, &kept.books, &kept.flipped, &kept.from).await?;
     service.terminate().await?;
     let report = Report {
         seed: kept.books.origin.seed,
         seconds: 0,
         verdict,
-        faults: run::Faults::default(),
+        faults: life::Faults::default(),
         traffic: ledger::Tally::default(),
         clock_steps_possible: true,
+        is_disk_small: true,
+        emptied: None,
     };
     tell(&report, json)
 }

@@ -1,6 +1,10 @@
 //! Envoy's access log service. A stream has no acknowledgement but its end: OK is sent when all of it is durable.
+//!
+//! A stream that the service must end before its sender does never ends with OK: what the sender had on its way is lost
+//! with the connection, and only an error says so.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -9,6 +13,7 @@ use axum::routing::post;
 use bytes::Bytes;
 use decode::envoy::AlsStream;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
@@ -50,6 +55,11 @@ async fn receive(intake: Intake, stopping: CancellationToken, request: Request) 
     grpc::answer(server.client_streaming(service, request).await)
 }
 
+/// When the service stops, what comes in such a time is still read: what is in the buffers on the way, above all.
+const LAST_WAIT: Duration = Duration::from_millis(100);
+/// But no longer than this, however much comes. Well within the share of the drain that connections get.
+const LAST_READ: Duration = Duration::from_secs(1);
+
 /// Reads until the sender ends the stream or the service stops; either way what was read is durable at the end.
 async fn read(
     intake: Intake,
@@ -59,14 +69,29 @@ async fn read(
 ) -> Result<(), Status> {
     let mut stream = AlsStream::new(source.name.as_str());
     let mut appends: JoinSet<Result<Receipt, Refusal>> = JoinSet::new();
+    let (mut until, mut is_cut) = (None, false);
     loop {
         if appends.len() >= IN_FLIGHT {
             landed(appends.join_next().await)?;
         }
-        let message = tokio::select! {
-            message = messages.message() => message?,
-            // An OK end makes Envoy open a new stream elsewhere and lose nothing.
-            () = stopping.cancelled() => None,
+        let message = match until {
+            None => tokio::select! {
+                message = messages.message() => message?,
+                () = stopping.cancelled() => {
+                    until = Some(Instant::now() + LAST_READ);
+                    continue;
+                }
+            },
+            Some(until) => {
+                let deadline = until.min(Instant::now() + LAST_WAIT);
+                match timeout_at(deadline, messages.message()).await {
+                    Ok(message) => message?,
+                    Err(_) => {
+                        is_cut = true;
+                        break;
+                    }
+                }
+            }
         };
         let Some(message) = message else { break };
         let mut hold = intake.acceptor.gate().hold();
@@ -84,7 +109,8 @@ async fn read(
     while let Some(append) = appends.join_next().await {
         landed(Some(append))?;
     }
-    Ok(())
+    // Envoy opens a new stream elsewhere after any end.
+    if is_cut { Err(grpc::status(&Refusal::Stopped)) } else { Ok(()) }
 }
 
 fn landed(append: Option<Result<Result<Receipt, Refusal>, tokio::task::JoinError>>) -> Result<(), Status> {

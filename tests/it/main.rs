@@ -33,3 +33,4 @@ mod senders;
 mod setup;
 mod tempo;
 mod tidy;
+mod verify;

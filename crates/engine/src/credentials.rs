@@ -62,18 +62,22 @@ impl Credentials {
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let made = Self { user: PUBLIC_USER.to_owned(), secret: random_secret() };
-                let mut out = std::fs::OpenOptions::new()
-                    .write(true)
-                    .create_new(true)
-                    .mode(0o600)
-                    .open(path)
-                    .map_err(file)?;
-                writeln!(out, "{}:{}", made.user, made.secret).and_then(|()| out.sync_all()).map_err(file)?;
+                make(path, &format!("{}:{}\n", made.user, made.secret)).map_err(file)?;
                 Ok(made)
             }
             Err(error) => Err(file(error)),
         }
     }
+}
+
+/// Makes a file that only its owner reads: whole or not at all, for a start that was killed in between must not keep
+/// all later ones from reading it.
+fn make(path: &Path, text: &str) -> std::io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut out =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    out.write_all(text.as_bytes()).and_then(|()| out.sync_all())?;
+    std::fs::rename(&beside, path)
 }
 
 /// 244 random bits from the operating system, as 64 hex digits.
@@ -84,6 +88,15 @@ pub(crate) fn random_secret() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_start_left_beside_it_is_no_hindrance() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("credentials");
+        std::fs::write(path.with_extension("new"), "rea").unwrap();
+        let made = Credentials::read_or_create(&path).unwrap();
+        assert_eq!(Credentials::read_or_create(&path).unwrap(), made);
+    }
 
     #[test]
     fn a_file_is_made_once_and_read_afterwards() {

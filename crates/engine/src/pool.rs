@@ -79,6 +79,8 @@ pub(crate) struct Engine {
     /// Functions and table functions that a read-only client may not call, in lower case.
     forbidden: HashSet<String>,
     version: String,
+    /// Held for as long as the process lives.
+    _queue: File,
 }
 
 /// A connection with the `log_comment` by which its statement is found in `system.processes`.
@@ -114,6 +116,11 @@ const HARMLESS_TABLE_FUNCTIONS: &[&str] = &[
 const HARMFUL_FUNCTIONS: &[&str] =
     &["file", "catboostevaluate", "aiclassify", "aigenerate", "aiextract", "aitranslate", "aiembed"];
 
+/// The file that our processes lock before they open a directory.
+const QUEUE: &str = "throughline.lock";
+/// How often a lock is tried.
+const LOCK_POLL: Duration = Duration::from_millis(50);
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -133,7 +140,9 @@ impl Engine {
             directory(std::io::Error::new(std::io::ErrorKind::InvalidInput, "its name is not UTF-8"))
         })?;
         let library = Library::load(library)?;
-        wait_for_lock(&path, patience)?;
+        let deadline = Instant::now() + patience;
+        let queue = wait_in_queue(&path, deadline)?;
+        wait_for_lock(&path, deadline)?;
         let path_argument = format!("--path={name}");
         let mut arguments = vec![path_argument.clone()];
         arguments.extend(limits.arguments());
@@ -157,6 +166,7 @@ impl Engine {
             next_tag: AtomicU64::new(0),
             forbidden,
             version,
+            _queue: queue,
         })
     }
 
@@ -333,15 +343,30 @@ impl Drop for Stopper {
     }
 }
 
+/// Our processes come one after the other: a file of our own is locked before anything is tried and for as long as the
+/// process lives. The engine does not wait for its lock, so of two that saw it free (the orphan of a killed service and
+/// the child of the next, say) one would fail, and a look at it alone makes another's opening fail.
+fn wait_in_queue(path: &Path, deadline: Instant) -> Result<File, OpenError> {
+    let failed = |source| OpenError::Directory { path: path.to_owned(), source };
+    let place = path.join(QUEUE);
+    let file = File::options().create(true).truncate(false).write(true).open(&place).map_err(failed)?;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(_) if Instant::now() < deadline => std::thread::sleep(LOCK_POLL),
+            Err(_) => return Err(OpenError::Locked { path: path.to_owned() }),
+        }
+    }
+}
+
 /// The engine locks `status` with flock(2), which the kernel frees with the process, kill -9 included. A dying process
-/// may hold it for a moment longer, so this waits.
-fn wait_for_lock(path: &Path, patience: Duration) -> Result<(), OpenError> {
-    let deadline = Instant::now() + patience;
+/// may hold it for a moment longer, and one that is not ours for as long as it runs, so this waits.
+fn wait_for_lock(path: &Path, deadline: Instant) -> Result<(), OpenError> {
     loop {
         let Ok(status) = File::open(path.join("status")) else { return Ok(()) };
         match status.try_lock() {
             Ok(()) => return Ok(()),
-            Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(50)),
+            Err(_) if Instant::now() < deadline => std::thread::sleep(LOCK_POLL),
             Err(_) => return Err(OpenError::Locked { path: path.to_owned() }),
         }
     }

@@ -26,19 +26,21 @@ struct Found {
     spans: Vec<serde::de::IgnoredAny>,
 }
 
-/// Holds every table against the books.
+/// Holds every table against the books, of each lane the records from a place on: those before are in a store that is
+/// gone.
 pub(super) async fn audit(
     directory: &Path,
     target: Target,
     books: &Books,
     flipped: &BTreeSet<String>,
+    from: &[u64],
 ) -> anyhow::Result<Verdict> {
     let store = connect(directory, target)?;
     let mut verdict = Verdict::default();
     for lane in Lane::ALL {
-        let end = books.counts(lane).len() as u64;
+        let (begin, end) = (begin(from, lane), books.counts(lane).len() as u64);
         // One page more than there is: nothing may have a number past the last.
-        for first in (0..=end).step_by(PAGE as usize) {
+        for first in (begin..=end).step_by(PAGE as usize) {
             let next = if first + PAGE > end { 1 << 48 } else { first + PAGE };
             let (from, to) = (Number::new(lane, first).path_prefix(), after(lane, next));
             let rows = store.audit_paths(DEFAULT_TENANT, &from, &to).await?;
@@ -54,7 +56,7 @@ pub(super) async fn audit(
     for unasked in aside.difference(flipped) {
         verdict.corrupted(format!("segment {unasked} is in corrupt/ and was not damaged"));
     }
-    look_up(target, books, &mut verdict).await?;
+    look_up(target, books, from, &mut verdict).await?;
     Ok(verdict)
 }
 
@@ -65,6 +67,11 @@ fn after(lane: Lane, place: u64) -> String {
     }
     // Of the lane after this one, which need not exist.
     Number::of_bits((lane as u64 + 1) << 48).path_prefix()
+}
+
+/// The first record of a lane that counts.
+fn begin(from: &[u64], lane: Lane) -> u64 {
+    from.get(lane as usize).copied().unwrap_or_default()
 }
 
 fn connect(directory: &Path, target: Target) -> anyhow::Result<Store> {
@@ -84,12 +91,13 @@ fn connect(directory: &Path, target: Target) -> anyhow::Result<Store> {
 }
 
 /// Some records of every lane, by the API: each is one span, however often it was delivered.
-async fn look_up(target: Target, books: &Books, verdict: &mut Verdict) -> anyhow::Result<()> {
+async fn look_up(target: Target, books: &Books, from: &[u64], verdict: &mut Verdict) -> anyhow::Result<()> {
     let client = Client::new(&Server { url: format!("http://{}", target.http), token: None })?;
     for lane in Lane::ALL {
         let counts = books.counts(lane);
-        let step = (counts.len() as u64 / LOOKED_UP).max(1);
-        for nth in (0..counts.len() as u64).step_by(step as usize) {
+        let (begin, end) = (begin(from, lane), counts.len() as u64);
+        let step = (end.saturating_sub(begin) / LOOKED_UP).max(1);
+        for nth in (begin..end).step_by(step as usize) {
             let number = Number::new(lane, nth);
             let is_sure = counts.get(nth as usize).is_some_and(|counts| counts.acknowledged > 0);
             if !is_sure || books.is_damaged(number) {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::check::Verdict;
 use super::ledger::{Tally, slowest_and_median};
-use super::run::Faults;
+use super::life::Faults;
 
 /// Everything that a run found.
 #[derive(Debug, Serialize)]
@@ -19,12 +19,18 @@ pub(super) struct Report {
     pub(super) traffic: Tally,
     /// Whether the service's clock could be stepped.
     pub(super) clock_steps_possible: bool,
+    /// Whether the spool had a disk of its own that could fill up.
+    pub(super) is_disk_small: bool,
+    /// What the store held that was empty at last, where one was asked for.
+    pub(super) emptied: Option<Verdict>,
 }
 
 impl Report {
     /// Whether every promise was kept.
     pub(super) fn is_clean(&self) -> bool {
-        self.verdict.is_clean() && self.traffic.wrong_answers == 0
+        self.verdict.is_clean()
+            && self.emptied.as_ref().is_none_or(Verdict::is_clean)
+            && self.traffic.wrong_answers == 0
     }
 
     /// The table.
@@ -33,6 +39,7 @@ impl Report {
         let (slowest, median) = slowest_and_median(&traffic.recoveries_ms);
         let clocks =
             if self.clock_steps_possible { "" } else { " (none: THROUGHLINE_FAKETIME names no libfaketime)" };
+        let disks = if self.is_disk_small { "" } else { " (none: --small-disk mounts one)" };
         let mut row = |name: &str, value: String| writeln!(out, "{name:<38} {value}");
         row("seed", self.seed.to_string())?;
         row("ran for", format!("{} s", self.seconds))?;
@@ -57,6 +64,7 @@ impl Report {
         row("drains by SIGTERM", format!("{}, {} not in order", faults.drains, faults.bad_drains))?;
         row("ends that nobody asked for", faults.unasked_ends.len().to_string())?;
         row("lives on a failing disk", faults.failing_disks.to_string())?;
+        row("full disks", format!("{}{disks}", faults.full_disks))?;
         row("store slow, store dead", format!("{}, {}", faults.slow_stores, faults.dead_stores))?;
         row("clock steps", format!("{}{clocks}", faults.clock_steps))?;
         row(
@@ -67,7 +75,19 @@ impl Report {
             "start to first acknowledgement",
             format!("median {} ms, slowest {} ms", median.as_millis(), slowest.as_millis()),
         )?;
-        for finding in verdict.findings.iter().chain(&traffic.wrong_first).chain(&faults.unasked_ends) {
+        if let Some(Verdict { sent, acknowledged, stored, lost, duplicated, corrupted, .. }) = &self.emptied {
+            row(
+                "in a store that was emptied",
+                format!(
+                    "{sent} sent, {acknowledged} acknowledged, {stored} stored, {lost} lost, {duplicated} duplicated, \
+                     {corrupted} corrupted"
+                ),
+            )?;
+        }
+        let of_emptied = self.emptied.iter().flat_map(|emptied| &emptied.findings);
+        for finding in
+            verdict.findings.iter().chain(of_emptied).chain(&traffic.wrong_first).chain(&faults.unasked_ends)
+        {
             writeln!(out, "  {}", crate::render::safe(finding))?;
         }
         Ok(())

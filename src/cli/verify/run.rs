@@ -1,4 +1,4 @@
-//! One run: traffic on every lane, life after life of the service with its faults, and in the end a life without any.
+//! One run: traffic on every lane, life after life of the service, and in the end one without faults.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -17,11 +16,11 @@ use super::damage;
 use super::file::Followed;
 use super::lane::Lane;
 use super::ledger::Ledger;
-use super::rng::Rng;
-use super::schedule::{Damage, End, Event, Life};
+use super::life::Faults;
 use super::senders::Sender;
 use super::service::{Service, Start, Target};
-use super::store_host::{StoreHost, Way};
+use super::small_disk::SmallDisk;
+use super::store_host::StoreHost;
 
 /// How long what waits may take to reach the store once nothing fails any more.
 const SETTLE_LIMIT: Duration = Duration::from_secs(600);
@@ -31,38 +30,18 @@ const TELL_EVERY: Duration = Duration::from_secs(15);
 /// Starts in a row that fail without a reason before the run is given up.
 const FAILED_STARTS: u32 = 5;
 
-/// Faults as they were injected, and what the service did by itself.
-#[derive(Debug, Clone, Default, Serialize)]
-pub(super) struct Faults {
-    pub(super) lives: u64,
-    pub(super) kills: u64,
-    /// Of these, before it listened.
-    pub(super) early_kills: u64,
-    pub(super) engine_kills: u64,
-    pub(super) drains: u64,
-    pub(super) failing_disks: u64,
-    pub(super) slow_stores: u64,
-    pub(super) dead_stores: u64,
-    pub(super) clock_steps: u64,
-    pub(super) torn_segments: u64,
-    pub(super) flipped_segments: u64,
-    /// Ends that nobody asked for, with the last words.
-    pub(super) unasked_ends: Vec<String>,
-    /// Drains that did not end in order.
-    pub(super) bad_drains: u64,
-}
-
 /// Everything of a run that lies in its directory.
 pub(super) struct Run {
     pub(super) directory: PathBuf,
     pub(super) ledger: Arc<Ledger>,
     pub(super) faults: Faults,
     pub(super) faketime: Option<OsString>,
-    followed: Arc<Followed>,
-    whereabouts: watch::Sender<Option<Target>>,
-    store: StoreHost,
-    flipped: BTreeSet<String>,
-    seed: u64,
+    pub(super) followed: Arc<Followed>,
+    pub(super) whereabouts: watch::Sender<Option<Target>>,
+    pub(super) store: StoreHost,
+    pub(super) flipped: BTreeSet<String>,
+    pub(super) disk: Option<SmallDisk>,
+    pub(super) seed: u64,
 }
 
 impl Run {
@@ -78,7 +57,7 @@ impl Run {
         let dead = std::net::TcpListener::bind("127.0.0.1:0").and_then(|port| port.local_addr());
         let config = format!(
             "http.listen = '127.0.0.1:0'\ngrpc.listen = '127.0.0.1:0'\nengine.public_listen = ''\n\
-             spool.segment_bytes = '1MiB'\nspool.max_bytes = '64MiB'\ndrain.deadline = '10s'\n\
+             spool.segment_bytes = '1MiB'\nspool.max_bytes = '32MiB'\ndrain.deadline = '10s'\n\
              export.mode = 'all'\nexport.endpoint = 'http://{}'\ntelemetry.log = 'info'\n\
              [[source]]\nname = 'followed'\nkind = 'file'\npaths = ['{}/access.log*']\n",
             dead.context("find a port where nobody listens")?,
@@ -95,13 +74,14 @@ impl Run {
             seed: ledger.origin().seed,
             faults: Faults::default(),
             flipped: BTreeSet::new(),
+            disk: None,
             directory,
             ledger,
             faketime,
         })
     }
 
-    fn spool(&self) -> PathBuf {
+    pub(super) fn spool(&self) -> PathBuf {
         self.directory.join("data/spool")
     }
 
@@ -113,15 +93,7 @@ impl Run {
     /// Drives traffic and faults until the time is over.
     pub(super) async fn drive(&mut self, time: Duration) -> anyhow::Result<()> {
         let stop = CancellationToken::new();
-        let mut lanes = JoinSet::new();
-        for lane in Lane::ALL {
-            if lane == Lane::File {
-                lanes.spawn(Arc::clone(&self.followed).write(stop.clone()));
-            } else {
-                let sender = Sender::new(lane, Arc::clone(&self.ledger), self.whereabouts.subscribe())?;
-                lanes.spawn(sender.run(stop.clone()));
-            }
-        }
+        let lanes = self.traffic(&stop)?;
         self.prepare_schema().await.context("prepare the store's schema")?;
         let until = Instant::now() + time;
         let (mut told, mut failed_starts) = (Instant::now(), 0);
@@ -148,10 +120,30 @@ impl Run {
             }
         }
         stop.cancel();
+        Self::end_traffic(lanes).await?;
+        self.store.stop().await
+    }
+
+    /// Starts a sender on every lane.
+    pub(super) fn traffic(&self, stop: &CancellationToken) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
+        let mut lanes = JoinSet::new();
+        for lane in Lane::ALL {
+            if lane == Lane::File {
+                lanes.spawn(Arc::clone(&self.followed).write(stop.clone()));
+            } else {
+                let sender = Sender::new(lane, Arc::clone(&self.ledger), self.whereabouts.subscribe())?;
+                lanes.spawn(sender.run(stop.clone()));
+            }
+        }
+        Ok(lanes)
+    }
+
+    /// Waits for senders that were told to stop.
+    pub(super) async fn end_traffic(mut lanes: JoinSet<anyhow::Result<()>>) -> anyhow::Result<()> {
         while let Some(lane) = lanes.join_next().await {
             lane.context("a sender was lost")??;
         }
-        self.store.stop().await
+        Ok(())
     }
 
     /// A life until the schema is there. A start that is killed while it makes the schema leaves a lock for 20 s, in which
@@ -166,6 +158,16 @@ impl Run {
             bail!("the service does not start: {}", service.last_words());
         };
         self.whereabouts.send_replace(Some(target));
+        self.wait_ready(&service, target).await?;
+        service.kill().await?;
+        self.whereabouts.send_replace(None);
+        self.ledger.ended();
+        self.followed.life_ended();
+        Ok(())
+    }
+
+    /// Waits until its store is ready, too.
+    pub(super) async fn wait_ready(&self, service: &Service, target: Target) -> anyhow::Result<()> {
         let until = Instant::now() + SETTLE_LIMIT;
         let is_ready = async || {
             let answer = reqwest::get(format!("http://{}/readyz", target.http)).await;
@@ -177,147 +179,10 @@ impl Run {
             }
             sleep(LOOK_EVERY).await;
         }
-        service.kill().await?;
-        self.whereabouts.send_replace(None);
-        self.ledger.ended();
-        self.followed.life_ended();
         Ok(())
     }
 
-    /// One life of the service, from its start to its end and what is done to its remains.
-    async fn live(&mut self, nth: u64) -> anyhow::Result<()> {
-        let life = Life::new(self.seed, nth);
-        let mut start = self.prepare(&life).await?;
-        start.variables.extend(self.clock());
-        self.faults.lives += 1;
-        self.faults.failing_disks += u64::from(life.failing_disk.is_some());
-        self.followed.life_begins(life.failing_disk.is_some());
-        self.ledger.started();
-        let mut service = self.spawn(&start)?;
-        if let Some(early_ms) = life.early_ms {
-            sleep(Duration::from_millis(early_ms)).await;
-            self.faults.early_kills += u64::from(service.listening.borrow().is_none());
-            self.faults.kills += 1;
-            service.kill().await?;
-            return self.bury(&life, nth);
-        }
-        let Some(target) = service.wait_listening().await else {
-            if life.failing_disk.is_none() {
-                self.faults.unasked_ends.push(format!("life {nth}, at its start: {}", service.last_words()));
-            }
-            service.kill().await?;
-            return self.bury(&life, nth);
-        };
-        self.whereabouts.send_replace(Some(target));
-        let began = Instant::now();
-        for (at_ms, event) in &life.events {
-            sleep(Duration::from_millis(*at_ms).saturating_sub(began.elapsed())).await;
-            self.happen(*event, &service, life.is_proxied).await?;
-        }
-        sleep(Duration::from_millis(life.run_ms).saturating_sub(began.elapsed())).await;
-        if let Some(status) = service.ended() {
-            let words = service.last_words();
-            self.faults.unasked_ends.push(format!("life {nth}, {status}: {words}"));
-        }
-        if life.end == End::Terminate {
-            self.faults.drains += 1;
-            let in_order = service.terminate().await?;
-            self.faults.bad_drains += u64::from(!in_order);
-        } else {
-            self.faults.kills += 1;
-            service.kill().await?;
-        }
-        self.bury(&life, nth)
-    }
-
-    /// Brings up the store that the life wants; how to start the service.
-    async fn prepare(&mut self, life: &Life) -> anyhow::Result<Start> {
-        let mut start = Start { command: vec!["serve".into()], variables: Vec::new() };
-        if let Some(seed) = life.failing_disk {
-            start.command = vec!["verify".into(), "--serve-on-failing-disk".into(), seed.to_string().into()];
-        }
-        if life.is_proxied {
-            start.variables.extend(self.store.start().await?);
-            self.store.set_way(Way::Open);
-        } else {
-            self.store.stop().await?;
-        }
-        Ok(start)
-    }
-
-    /// The clock of the service is the machine's, off by what the file says.
-    fn clock(&self) -> Vec<(String, OsString)> {
-        let Some(library) = &self.faketime else { return Vec::new() };
-        let file = self.directory.join("clock");
-        let variable = |name: &str, value: OsString| (name.to_owned(), value);
-        vec![
-            variable("LD_PRELOAD", library.clone()),
-            variable("FAKETIME_TIMESTAMP_FILE", file.into()),
-            variable("FAKETIME_NO_CACHE", "1".into()),
-            variable("DONT_FAKE_MONOTONIC", "1".into()),
-        ]
-    }
-
-    /// Sets the service's clock off by so many seconds.
-    pub(super) fn set_clock(&self, offset_s: i64) -> anyhow::Result<()> {
-        // Renamed into place: it is read at every look at the clock.
-        let (new, place) = (self.directory.join("clock.new"), self.directory.join("clock"));
-        std::fs::write(&new, format!("{offset_s:+}s"))
-            .and_then(|()| std::fs::rename(&new, &place))
-            .context("set the clock")
-    }
-
-    async fn happen(&mut self, event: Event, service: &Service, is_proxied: bool) -> anyhow::Result<()> {
-        match event {
-            Event::KillEngine if is_proxied => {
-                self.faults.engine_kills += u64::from(self.store.kill().await?);
-                self.store.start().await?;
-            }
-            Event::KillEngine => self.faults.engine_kills += u64::from(service.kill_engine().await?),
-            Event::Way(way) => {
-                self.faults.slow_stores += u64::from(way == Way::Slow);
-                self.faults.dead_stores += u64::from(way == Way::Dead);
-                self.store.set_way(way);
-            }
-            Event::Clock(offset_s) if self.faketime.is_some() => {
-                self.faults.clock_steps += 1;
-                self.set_clock(offset_s)?;
-            }
-            Event::Clock(_) => {}
-        }
-        Ok(())
-    }
-
-    /// After a life: nobody listens, what was committed is acknowledged, and its segments may be damaged.
-    fn bury(&mut self, life: &Life, nth: u64) -> anyhow::Result<()> {
-        self.whereabouts.send_replace(None);
-        self.ledger.ended();
-        self.followed.life_ended();
-        let mut rng = Rng::stream(self.seed, [4, nth]);
-        let spool = self.spool();
-        if !spool.is_dir() {
-            return Ok(());
-        }
-        match life.damage {
-            Damage::None => {}
-            Damage::Tear => {
-                let torn = damage::tear(&spool, &mut rng).context("tear a segment")?;
-                self.faults.torn_segments += u64::from(torn);
-            }
-            Damage::Flip => {
-                let flipped =
-                    damage::flip(&spool, &mut rng, &self.flipped).context("flip a bit of a segment")?;
-                if let Some(flipped) = flipped {
-                    self.faults.flipped_segments += 1;
-                    self.flipped.insert(flipped.segment);
-                    self.ledger.damage(flipped.numbers);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn spawn(&self, start: &Start) -> anyhow::Result<Service> {
+    pub(super) fn spawn(&self, start: &Start) -> anyhow::Result<Service> {
         let file = |name| self.directory.join(name);
         Service::start(start, &file("throughline.toml"), &file("data"), &file("service.log"))
     }

@@ -15,6 +15,10 @@ pub(super) enum Event {
     KillEngine,
     /// The way to the store changes.
     Way(Way),
+    /// The disk of the spool is full.
+    FillDisk,
+    /// It has room again.
+    FreeDisk,
     /// The clock is so many seconds off from now on.
     Clock(i64),
 }
@@ -77,6 +81,12 @@ impl Life {
             let offset = rng.between(0, 2 * CLOCK_STEP_S) as i64 - CLOCK_STEP_S as i64;
             add(&mut rng, Event::Clock(offset));
         }
+        if rng.permille(150) {
+            add(&mut rng, Event::FillDisk);
+            if rng.permille(600) {
+                add(&mut rng, Event::FreeDisk);
+            }
+        }
         events.sort_by_key(|(at, _)| *at);
         let end = if rng.permille(80) { End::Terminate } else { End::Kill };
         let damage = match rng.between(0, 100) {
@@ -108,8 +118,14 @@ mod tests {
         some(&|life| life.end == End::Terminate);
         some(&|life| life.damage == Damage::Tear);
         some(&|life| life.damage == Damage::Flip);
-        for event in [Event::KillEngine, Event::Way(Way::Slow), Event::Way(Way::Dead), Event::Way(Way::Open)]
-        {
+        for event in [
+            Event::KillEngine,
+            Event::FillDisk,
+            Event::FreeDisk,
+            Event::Way(Way::Slow),
+            Event::Way(Way::Dead),
+            Event::Way(Way::Open),
+        ] {
             some(&|life| life.events.iter().any(|(_, own)| *own == event));
         }
         some(&|life| life.events.iter().any(|(_, own)| matches!(own, Event::Clock(1..))));

@@ -31,6 +31,27 @@ fn after_kill_nine_the_next_engine_gets_the_lock_and_the_rows() {
 }
 
 #[test]
+fn several_that_wait_for_a_directory_get_it_one_after_the_other() {
+    const WAITING: usize = 4;
+    let data = tempfile::tempdir().unwrap();
+    for _ in 0..3 {
+        let first = Engine::on(data.path());
+        // As after kills of a service in quick succession: each has left an engine that still wants to open.
+        let waiting: Vec<_> = (0..WAITING)
+            .map(|_| {
+                let data = data.path().to_owned();
+                std::thread::spawn(move || kill_nine(Engine::on(&data).child.id()))
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(500));
+        kill_nine(first.child.id());
+        for engine in waiting {
+            engine.join().expect("none of them fails");
+        }
+    }
+}
+
+#[test]
 fn the_end_of_standard_input_ends_the_engine() {
     let data = tempfile::tempdir().unwrap();
     let mut engine = Engine::on(data.path());

@@ -1,0 +1,229 @@
+//! `throughline verify`: some of its minutes, that its oracle notices what is wrong, and defects that it found.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::app::{BINARY, Service, eventually};
+
+/// Runs the subcommand; its talk is shown with the test's.
+fn verify(arguments: &[&str]) -> (Output, Value) {
+    let output =
+        Command::new(BINARY).args(["verify", "--json"]).args(arguments).output().expect("run verify");
+    eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+    let answer = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    (output, answer)
+}
+
+fn is_clean(output: &Output, answer: &Value) {
+    assert_eq!(output.status.code(), Some(0), "{answer}");
+    for what in ["lost", "duplicated", "corrupted"] {
+        assert_eq!(answer[what], 0, "{answer}");
+    }
+    // That nothing was lost says something only where something was sent and killed.
+    assert!(answer["acknowledged"].as_u64().unwrap() > 1000, "{answer}");
+    assert!(answer["faults"]["kills"].as_u64().unwrap() >= 5, "{answer}");
+    assert_eq!(answer["faults"]["unasked_ends"].as_array().unwrap().len(), 0, "{answer}");
+    assert_eq!(answer["faults"]["bad_drains"], 0, "{answer}");
+}
+
+#[test]
+fn a_minute_of_a_fixed_seed_loses_nothing() {
+    let (output, answer) = verify(&["--minutes", "1", "--seed", "1"]);
+    is_clean(&output, &answer);
+}
+
+#[test]
+fn twenty_seconds_of_a_random_seed_lose_nothing() {
+    // The first line of its talk is the seed.
+    let (output, answer) = verify(&["--minutes", "0.33"]);
+    is_clean(&output, &answer);
+}
+
+/// The engine of a kept run, started by hand with full rights.
+struct Store {
+    engine: std::process::Child,
+    url: String,
+    secret: String,
+}
+
+impl Store {
+    fn open(directory: &Path) -> Self {
+        let mut engine = Command::new(BINARY)
+            .args(["engine", "--path"])
+            .arg(directory.join("data/engine"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("start the engine");
+        let mut line = String::new();
+        let stdout = engine.stdout.take().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).expect("the ready line");
+        let text = |name: &str| ready[name].as_str().unwrap().to_owned();
+        Self {
+            engine,
+            url: format!("http://{}/?database=throughline", text("listening")),
+            secret: text("secret"),
+        }
+    }
+
+    fn run(&self, statement: &str) -> String {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::blocking::Client::new();
+        let request = client.post(&self.url).basic_auth("throughline", Some(&self.secret));
+        let response = request.body(statement.to_owned()).send().expect("the engine answers");
+        let (status, text) = (response.status(), response.text().unwrap());
+        assert!(status.is_success(), "{statement}: {text}");
+        text
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        drop(self.engine.stdin.take());
+        // Fails only for a process that has ended.
+        let _ = self.engine.wait();
+    }
+}
+
+#[test]
+fn the_oracle_notices_a_removed_a_doubled_and_a_changed_record_in_a_real_store() {
+    let scratch = tempfile::tempdir().unwrap();
+    let directory: PathBuf = scratch.path().join("run");
+    let at = directory.to_str().unwrap();
+    let (output, answer) = verify(&["--minutes", "0.15", "--seed", "3", "--keep", "--dir", at]);
+    assert_eq!(output.status.code(), Some(0), "{answer}");
+    let (_, again) = verify(&["--check", at]);
+    assert_eq!((&again["lost"], &again["stored"]), (&Value::from(0), &answer["stored"]), "{again}");
+
+    let store = Store::open(&directory);
+    let paths = store.run(
+        "SELECT path FROM events WHERE host = 'als.verify' GROUP BY path HAVING count() = 1 ORDER BY path LIMIT 3 FORMAT TSV",
+    );
+    let paths: Vec<&str> = paths.lines().collect();
+    let (removed, doubled, changed) = (paths[0], paths[1], paths[2]);
+    // Told from the store's own rows by a random token, as the service's inserts are.
+    store.run(&format!(
+        "INSERT INTO events SETTINGS insert_deduplicate = 0 SELECT * FROM events WHERE path = '{doubled}'"
+    ));
+    store.run(&format!(
+        "INSERT INTO events SETTINGS insert_deduplicate = 0 SELECT * REPLACE (toUInt16(418) AS status) FROM events \
+         WHERE path = '{changed}'"
+    ));
+    let delete = format!("path = '{removed}' OR (path = '{changed}' AND status != 418)");
+    store.run(&format!("ALTER TABLE events DELETE WHERE {delete} SETTINGS mutations_sync = 2"));
+    drop(store);
+
+    let (output, doctored) = verify(&["--check", at]);
+    assert_eq!(output.status.code(), Some(1), "{doctored}");
+    assert_eq!(
+        (&doctored["lost"], &doctored["duplicated"]),
+        (&Value::from(1), &Value::from(1)),
+        "{doctored}"
+    );
+    let findings = doctored["findings"].to_string();
+    for what in ["is lost: 0 rows, acknowledged 1 times by the stream's OK end", "is doubled: 2 rows", "418"]
+    {
+        assert!(findings.contains(what), "{what}: {findings}");
+    }
+    // The tables contradict each other, too: sums of events and rollups differ.
+    assert!(findings.contains("sums of events"), "{findings}");
+}
+
+#[test]
+fn a_service_that_waits_for_its_store_ends_when_it_is_told_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("throughline.toml");
+    std::fs::write(
+        &config,
+        "http.listen = '127.0.0.1:0'\ngrpc.listen = '127.0.0.1:0'\ndrain.deadline = '2s'\n",
+    )
+    .unwrap();
+    // Bound and never accepted from: a store that does not answer.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let log = directory.path().join("log");
+    let mut service = Command::new(BINARY)
+        .args(["serve", "--config"])
+        .arg(&config)
+        .arg("--data-dir")
+        .arg(directory.path().join("data"))
+        .args(["--store", &format!("http://{}", nobody.local_addr().unwrap())])
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let said = || std::fs::read_to_string(&log).unwrap();
+    eventually("it listens", || said().contains("gRPC on").then_some(()));
+    // Preparing the store begins right after that line, and never ends here.
+    std::thread::sleep(Duration::from_millis(300));
+    Command::new("kill").arg(service.id().to_string()).status().unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    let status = loop {
+        if let Some(status) = service.try_wait().unwrap() {
+            break Some(status);
+        }
+        if Instant::now() > until {
+            service.kill().unwrap();
+            service.wait().unwrap();
+            break None;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert!(status.is_some_and(|status| status.success()), "{status:?}:\n{}", said());
+}
+
+/// StreamAccessLogsMessage, its parts as they are.
+#[derive(Clone, PartialEq, prost::Message)]
+struct AlsMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    identifier: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    http_logs: Vec<u8>,
+}
+
+/// A message of ALS with one entry.
+fn als_message() -> AlsMessage {
+    let mix = testkit::Mix::new(1);
+    let request = mix.requests(50).find(|request| request.hops.iter().any(|hop| hop.pod().is_some()));
+    let request = request.expect("a request that a proxy saw");
+    let hop = request.hops.iter().find(|hop| hop.pod().is_some()).unwrap();
+    let message = testkit::als::message(hop.pod().unwrap(), true, [(&request, hop)]);
+    prost::Message::decode(message.as_slice()).unwrap()
+}
+
+#[test]
+fn a_stream_that_a_drain_cuts_off_does_not_end_with_ok() {
+    const PATH: &str = "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs";
+    let mut service = Service::start();
+    let url = format!("http://{}", service.grpc);
+    let (send, messages) = tokio::sync::mpsc::channel(1);
+    let call = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let channel = tonic::transport::Endpoint::from_shared(url).unwrap().connect().await.unwrap();
+            let mut grpc = tonic::client::Grpc::new(channel);
+            grpc.ready().await.unwrap();
+            let messages = tonic::Request::new(tokio_stream::wrappers::ReceiverStream::new(messages));
+            let codec = tonic_prost::ProstCodec::<AlsMessage, ()>::default();
+            grpc.client_streaming(messages, http::uri::PathAndQuery::from_static(PATH), codec).await
+        })
+    });
+    let message = als_message();
+    for _ in 0..20 {
+        send.blocking_send(message.clone()).unwrap();
+    }
+    service.wait_stored(20);
+    // The sender goes on while the service is told to end: some of it is read, and the rest cannot be.
+    let sending = std::thread::spawn(move || {
+        let pause = Duration::from_millis(2);
+        let going_on = (0..).take_while(|_| send.blocking_send(message.clone()).is_ok());
+        going_on.inspect(|_| std::thread::sleep(pause)).count()
+    });
+    assert!(service.terminate().success());
+    let end = call.join().unwrap().map(|_| ()).unwrap_err();
+    assert_eq!(end.code(), tonic::Code::Unavailable, "{end}");
+    let more = sending.join().unwrap();
+    assert!(more > 0, "the sender had nothing on its way");
+}
