@@ -31,8 +31,13 @@ fn is_clean(output: &Output, answer: &Value) {
 
 #[test]
 fn a_minute_of_a_fixed_seed_loses_nothing() {
-    let (output, answer) = verify(&["--minutes", "1", "--seed", "1"]);
+    let (output, answer) = verify(&["--minutes", "1", "--seed", "1", "--empty-store"]);
     is_clean(&output, &answer);
+    let emptied = &answer["emptied"];
+    for what in ["lost", "duplicated", "corrupted"] {
+        assert_eq!(emptied[what], 0, "{answer}");
+    }
+    assert!(emptied["acknowledged"].as_u64().unwrap() > 100, "{answer}");
 }
 
 #[test]
@@ -99,12 +104,23 @@ fn the_oracle_notices_a_removed_a_doubled_and_a_changed_record_in_a_real_store()
     let (_, again) = verify(&["--check", at]);
     assert_eq!((&again["lost"], &again["stored"]), (&Value::from(0), &answer["stored"]), "{again}");
 
+    // Records of one lane that were sent once, acknowledged, and not damaged by the run itself.
+    const ALS: u64 = 7;
+    let kept: Value = serde_json::from_slice(&std::fs::read(directory.join("ledger.json")).unwrap()).unwrap();
+    let damaged = kept["books"]["damaged"].as_array().unwrap();
+    let counts = kept["books"]["lanes"][ALS as usize].as_array().unwrap();
+    let numbers = (0..).zip(counts).map(|(nth, counts)| (ALS << 48 | nth, counts));
+    let once = numbers.filter(|(number, counts)| {
+        counts["sent"] == 1 && counts["acknowledged"] == 1 && !damaged.contains(&Value::from(*number))
+    });
     let store = Store::open(&directory);
-    let paths = store.run(
-        "SELECT path FROM events WHERE host = 'als.verify' GROUP BY path HAVING count() = 1 ORDER BY path LIMIT 3 FORMAT TSV",
-    );
-    let paths: Vec<&str> = paths.lines().collect();
-    let (removed, doubled, changed) = (paths[0], paths[1], paths[2]);
+    let path_of = |number: u64| {
+        let statement =
+            format!("SELECT path FROM events WHERE startsWith(path, '/v/{number:016x}/') FORMAT TSV");
+        store.run(&statement).trim_end().to_owned()
+    };
+    let paths: Vec<String> = once.take(3).map(|(number, _)| path_of(number)).collect();
+    let [removed, doubled, changed] = paths.as_slice() else { panic!("too few records: {paths:?}") };
     // Told from the store's own rows by a random token, as the service's inserts are.
     store.run(&format!(
         "INSERT INTO events SETTINGS insert_deduplicate = 0 SELECT * FROM events WHERE path = '{doubled}'"
@@ -129,8 +145,6 @@ fn the_oracle_notices_a_removed_a_doubled_and_a_changed_record_in_a_real_store()
     {
         assert!(findings.contains(what), "{what}: {findings}");
     }
-    // The tables contradict each other, too: sums of events and rollups differ.
-    assert!(findings.contains("sums of events"), "{findings}");
 }
 
 #[test]
