@@ -240,7 +240,7 @@ fn instance(data_dir: &Path) -> anyhow::Result<String> {
         Ok(name) if !name.trim().is_empty() => return Ok(name.trim().to_owned()),
         // As an older version left it where it was killed; instances without a name would pass for one.
         Ok(_) => {
-            std::fs::remove_file(&path).with_context(|| format!("remove the empty {}", path.display()))?
+            std::fs::remove_file(&path).with_context(|| format!("remove the empty {}", path.display()))?;
         }
         Err(_) => {}
     }

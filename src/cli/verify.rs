@@ -6,9 +6,9 @@
 //! | room | does |
 //! |---|---|
 //! | [`record`], [`lane`], [`body`], [`wire`] | the traffic: what follows from a number |
-//! | [`senders`], [`file`] | send it, and note what was acknowledged |
+//! | [`senders`], [`mod@file`] | send it, and note what was acknowledged |
 //! | [`ledger`] | remembers |
-//! | [`schedule`], [`run`], [`life`] | what happens when, and makes it happen |
+//! | [`schedule`], [`mod@run`], [`life`] | what happens when, and makes it happen |
 //! | [`service`], [`store_host`] | the processes that are killed |
 //! | [`damage`], [`failing_disk`], [`small_disk`] | what is done to segments and their disk |
 //! | [`emptied`] | a store that restarts empty |
