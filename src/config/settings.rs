@@ -8,6 +8,9 @@ use super::export::{CorrelateSettings, ExportSettings};
 use super::sources::{Reader, Secret, Source, SourceKind, readers, sources};
 use super::{ConfigError, KEYS, Written, values};
 
+/// Two batches of a large delivery (`accept::sink`), or one and the largest record.
+const LEAST_SEGMENT_BYTES: u64 = 8 << 20;
+
 /// What `serve` runs by.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -187,9 +190,27 @@ impl Settings {
             sources,
             envoy_formats,
         };
+        settings.check_spool()?;
         settings.check_exposure()?;
         settings.check_own_export()?;
         Ok(settings)
+    }
+
+    /// A batch lies within one segment. One that fits none would be refused for ever, and its sender would come for ever.
+    fn check_spool(&self) -> Result<(), ConfigError> {
+        let SpoolSettings { segment_bytes, max_bytes, .. } = self.spool;
+        if segment_bytes < LEAST_SEGMENT_BYTES {
+            return Err(ConfigError::Rule(format!(
+                "`spool.segment_bytes` = {segment_bytes} is less than a large delivery needs: give it at least \
+                 {LEAST_SEGMENT_BYTES} (8MiB); `spool.segment_age` is what makes records visible sooner"
+            )));
+        }
+        if max_bytes < segment_bytes {
+            return Err(ConfigError::Rule(format!(
+                "`spool.max_bytes` = {max_bytes} holds no segment of `spool.segment_bytes` = {segment_bytes}: raise it"
+            )));
+        }
+        Ok(())
     }
 
     /// Promise 8: loopback needs nothing; any other address needs TLS and tokens, or `insecure`.

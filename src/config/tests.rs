@@ -66,6 +66,14 @@ fn a_wrong_value_names_key_origin_and_form() {
 }
 
 #[test]
+fn a_segment_that_a_large_delivery_would_not_fit_is_refused_at_the_start() {
+    // Such a delivery was refused with 503 for ever, and a followed file never went on.
+    assert!(refusal("spool.segment_bytes = '1MiB'").contains("give it at least 8388608 (8MiB)"));
+    assert!(refusal("spool.max_bytes = '16MiB'").contains("holds no segment"));
+    assert!(file("spool.segment_bytes = '8MiB'\nspool.max_bytes = '8MiB'").is_ok());
+}
+
+#[test]
 fn other_addresses_need_tls_and_tokens() {
     assert!(refusal("[http]\nlisten = '0.0.0.0:8080'").contains("is not loopback: set its tls_cert"));
     let tls = "[http]\nlisten = '0.0.0.0:8080'\ntls_cert = 'c'\ntls_key = 'k'\n";

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::credentials::{Credentials, CredentialsError};
 use crate::http::{Port, router};
@@ -24,6 +24,8 @@ pub const SERVICE_USER: &str = "throughline";
 /// How long the data directory's lock is waited for. A killed predecessor lets go within milliseconds, unless the kernel
 /// is still writing its memory out.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the engine may go on opening after its input has ended: long enough to say what is wrong at once.
+const ORPHAN_GRACE: Duration = Duration::from_millis(500);
 /// How long running statements may take to end when the engine is asked to.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -198,7 +200,21 @@ async fn serve(options: Options) -> Result<Arc<Engine>, RunError> {
     let opening = tokio::task::spawn_blocking(move || {
         Engine::open(&options.library, &options.data, &options.limits, LOCK_PATIENCE)
     });
-    let engine = opening.await.map_err(|error| system("open the engine")(std::io::Error::other(error)))??;
+    let input = async {
+        match ended {
+            Some(ended) => drop(ended.await),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(input);
+    let engine = tokio::select! {
+        opened = opening => {
+            opened.map_err(|error| system("open the engine")(std::io::Error::other(error)))??
+        }
+        // The parent is gone. Its next engine may wait for the directory: each orphan that opened it first, only to
+        // close it, would cost that one its patience. Nothing is under way that kill -9 would hurt.
+        () = async { (&mut input).await; sleep(ORPHAN_GRACE).await } => crate::ffi::exit_now(0),
+    };
     let engine = Arc::new(engine);
 
     let made_up = options.secret.is_none();
@@ -236,14 +252,8 @@ async fn serve(options: Options) -> Result<Arc<Engine>, RunError> {
     }
     announce(&ready)?;
 
-    let input = async {
-        match ended {
-            Some(ended) => drop(ended.await),
-            None => std::future::pending().await,
-        }
-    };
     tokio::select! {
-        () = input => tracing::info!("standard input ended; closing the engine"),
+        () = &mut input => tracing::info!("standard input ended; closing the engine"),
         _ = terminate.recv() => tracing::info!("told to terminate; closing the engine"),
         _ = interrupt.recv() => tracing::info!("interrupted; closing the engine"),
     }

@@ -301,13 +301,23 @@ impl Keeper {
                     }
                     ended(status, child.words).await
                 }
-                None => match self.spawn().await {
-                    Ok(child) => {
-                        running = Some(child);
-                        continue;
+                None => {
+                    let spawned = tokio::select! {
+                        spawned = self.spawn() => spawned,
+                        // A child that does not come up must not hold up the end; its input ends here, and it with that.
+                        _ = &mut stopped => {
+                            self.state.send_modify(|state| state.phase = Phase::Stopped);
+                            return;
+                        }
+                    };
+                    match spawned {
+                        Ok(child) => {
+                            running = Some(child);
+                            continue;
+                        }
+                        Err(error) => error.to_string(),
                     }
-                    Err(error) => error.to_string(),
-                },
+                }
             };
             self.endpoint.send_replace(None);
             let pause = self.count_crash(end);

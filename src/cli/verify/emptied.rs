@@ -1,7 +1,7 @@
 //! The store restarts empty under a running service: what is acknowledged from then on must be in the new one.
 //!
 //! What was shipped before is gone with the store that had it, so the spool is empty when it happens. The service takes
-//! deliveries all the while; it makes the schema anew at its next start, as docs/operations.md has it.
+//! deliveries all the while; the schema is made anew at its next start, and what waited is shipped then.
 
 use std::time::Duration;
 

@@ -57,7 +57,7 @@ impl Run {
         let dead = std::net::TcpListener::bind("127.0.0.1:0").and_then(|port| port.local_addr());
         let config = format!(
             "http.listen = '127.0.0.1:0'\ngrpc.listen = '127.0.0.1:0'\nengine.public_listen = ''\n\
-             spool.segment_bytes = '1MiB'\nspool.max_bytes = '32MiB'\ndrain.deadline = '10s'\n\
+             spool.segment_bytes = '8MiB'\nspool.max_bytes = '32MiB'\ndrain.deadline = '10s'\n\
              export.mode = 'all'\nexport.endpoint = 'http://{}'\ntelemetry.log = 'info'\n\
              [[source]]\nname = 'followed'\nkind = 'file'\npaths = ['{}/access.log*']\n",
             dead.context("find a port where nobody listens")?,

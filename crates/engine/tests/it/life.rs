@@ -52,6 +52,26 @@ fn several_that_wait_for_a_directory_get_it_one_after_the_other() {
 }
 
 #[test]
+fn an_orphan_that_waits_for_a_directory_leaves_the_queue() {
+    let data = tempfile::tempdir().unwrap();
+    let first = Engine::on(data.path());
+    let mut orphan = std::process::Command::new(PROGRAM)
+        .args(options(data.path()).arguments())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(orphan.try_wait().unwrap().is_none(), "it waits");
+    drop(orphan.stdin.take());
+    // Well before its patience of ten seconds with the directory ends.
+    let since = std::time::Instant::now();
+    assert!(orphan.wait().unwrap().success() && since.elapsed() < Duration::from_secs(3));
+    assert_eq!(first.value("SELECT 1"), "1");
+    kill_nine(first.child.id());
+}
+
+#[test]
 fn the_end_of_standard_input_ends_the_engine() {
     let data = tempfile::tempdir().unwrap();
     let mut engine = Engine::on(data.path());
@@ -145,6 +165,28 @@ async fn the_supervisor_starts_a_killed_engine_again_and_ends_it_when_asked() {
     supervisor.stop().await;
     assert_eq!(state.borrow().phase, Phase::Stopped);
     assert!(gone(pid) && endpoint.borrow().is_none());
+}
+
+#[tokio::test]
+async fn an_engine_that_does_not_come_up_again_does_not_hold_up_the_end() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let data = tempfile::tempdir().unwrap();
+    // The first start is the engine's; the second reads its input and says nothing.
+    let program = data.path().join("engine");
+    let once = data.path().join("once");
+    let text =
+        format!("#!/bin/sh\n[ -e {0} ] && exec cat\ntouch {0}\nexec {PROGRAM} \"$@\"\n", once.display());
+    std::fs::write(&program, text).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let options = options(&data.path().join("data"));
+    let supervisor = Supervisor::start(program, Vec::new(), options).await.unwrap();
+    let mut state = supervisor.state();
+    let Phase::Running { pid } = state.borrow_and_update().phase else { panic!("it does not run") };
+    kill_nine(pid);
+    let patience = Duration::from_secs(10);
+    let starting = state.wait_for(|state| state.phase == Phase::Starting);
+    tokio::time::timeout(patience, starting).await.unwrap().unwrap();
+    tokio::time::timeout(patience, supervisor.stop()).await.expect("it ends");
 }
 
 #[tokio::test]
