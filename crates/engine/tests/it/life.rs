@@ -55,7 +55,7 @@ fn several_that_wait_for_a_directory_get_it_one_after_the_other() {
 fn an_orphan_that_waits_for_a_directory_leaves_the_queue() {
     let data = tempfile::tempdir().unwrap();
     let first = Engine::on(data.path());
-    let mut orphan = std::process::Command::new(PROGRAM)
+    let mut orphan = Command::new(PROGRAM)
         .args(options(data.path()).arguments())
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::null())
@@ -65,7 +65,7 @@ fn an_orphan_that_waits_for_a_directory_leaves_the_queue() {
     assert!(orphan.try_wait().unwrap().is_none(), "it waits");
     drop(orphan.stdin.take());
     // Well before its patience of ten seconds with the directory ends.
-    let since = std::time::Instant::now();
+    let since = Instant::now();
     assert!(orphan.wait().unwrap().success() && since.elapsed() < Duration::from_secs(3));
     assert_eq!(first.value("SELECT 1"), "1");
     kill_nine(first.child.id());
