@@ -1,7 +1,7 @@
 //! Starting, ending, crashing and starting again.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use engine::{Options, Phase, Supervisor};
@@ -57,8 +57,8 @@ fn an_orphan_that_waits_for_a_directory_leaves_the_queue() {
     let first = Engine::on(data.path());
     let mut orphan = Command::new(PROGRAM)
         .args(options(data.path()).arguments())
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::null())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
         .spawn()
         .unwrap();
     std::thread::sleep(Duration::from_millis(500));
@@ -93,7 +93,7 @@ fn the_engine_ends_with_a_parent_that_was_killed() {
         .args(["-c", "import subprocess,sys; p=subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE); p.stdout.readline(); print(p.pid, flush=True); p.wait()"])
         .arg(PROGRAM)
         .args(options(data.path()).arguments())
-        .stdout(std::process::Stdio::piped())
+        .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut line = String::new();
