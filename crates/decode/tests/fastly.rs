@@ -347,7 +347,7 @@ fn our_own_formats_lose_nothing() {
 #[test]
 fn the_edges_second_pop_is_a_shield_under_the_first_ones_span() {
     let line = |more: &str| {
-        one(&format!(
+        one(format!(
             r#"{{"v":1,"src":"throughline-edge","ts_us":1770699936123456,{more}
         "correlation_id":"019c45978f407cc398c4dc0c0c07398f","path":"/a","status":200,
         "traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",

@@ -1,15 +1,6 @@
 //! Keys over time: rotation, outage, clocks, and verdicts that are remembered no longer than they hold.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
-)]
-
-mod common;
-
-use common::*;
+use crate::common::*;
 use edge::testing::TestHost;
 use edge::{Config, decide};
 use serde_json::json;

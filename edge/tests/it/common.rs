@@ -1,7 +1,5 @@
 //! An issuer with keys of every kind, a configuration that uses all of it, and requests to put to them.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::missing_panics_doc, missing_docs)]
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use edge::testing::TestHost;
@@ -10,31 +8,31 @@ use p256::ecdsa::signature::Signer;
 use rsa::signature::SignatureEncoding;
 use serde_json::{Value, json};
 
-pub const ISS: &str = "https://id.example.com/";
-pub const POOL: &str = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_pool";
+pub(crate) const ISS: &str = "https://id.example.com/";
+pub(crate) const POOL: &str = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_pool";
 
-pub fn b64(bytes: impl AsRef<[u8]>) -> String {
+pub(crate) fn b64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-pub fn unb64(text: &str) -> Vec<u8> {
+pub(crate) fn unb64(text: &str) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(text).unwrap()
 }
 
 /// The key of RFC 7515, appendix A.2.
-pub const RSA_N: &str = "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ";
+pub(crate) const RSA_N: &str = "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ";
 const RSA_D: &str = "Eq5xpGnNCivDflJsRQBXHx1hdR1k6Ulwe2JZD50LpXyWPEAeP88vLNO97IjlA7_GQ5sLKMgvfTeXZx9SE-7YwVol2NXOoAJe46sui395IW_GO-pWJ1O0BkTGoVEn2bKVRUCgu-GjBVaYLU6f3l9kJfFNS3E0QbVdxzubSu3Mkqzjkn439X0M_V51gfpRLI9JYanrC4D4qAdGcopV_0ZHHzQlBjudU2QvXt4ehNYTCBr6XCLQUShb1juUO1ZdiYoFaFQT5Tw8bGUl_x_jTj3ccPDVZFD9pIuhLhBOneufuBiB4cS98l2SR_RQyGWSeWjnczT0QU91p1DhOVRuOopznQ";
 const RSA_P: &str = "4BzEEOtIpmVdVEZNCqS7baC4crd0pqnRH_5IB3jw3bcxGn6QLvnEtfdUdiYrqBdss1l58BQ3KhooKeQTa9AB0Hw_Py5PJdTJNPY8cQn7ouZ2KKDcmnPGBY5t7yLc1QlQ5xHdwW1VhvKn-nXqhJTBgIPgtldC-KDV5z-y2XDwGUc";
 const RSA_Q: &str = "uQPEfgmVtjL0Uyyx88GZFF1fOunH3-7cepKmtH4pxhtCoHqpWmT8YAmZxaewHgHAjLYsp1ZSe7zFYHj7C6ul7TjeLQeZD_YwD66t62wDmpe_HlB-TnBA-njbglfIsRLtXlnDzQkv5dTltRJ11BKBBypeeF6689rjcJIDEz9RWdc";
 
-pub fn rsa_key() -> rsa::RsaPrivateKey {
+pub(crate) fn rsa_key() -> rsa::RsaPrivateKey {
     let n = |text: &str| rsa::BoxedUint::from_be_slice_vartime(&unb64(text));
     let e = rsa::BoxedUint::from_be_slice_vartime(&[1, 0, 1]);
     rsa::RsaPrivateKey::from_components(n(RSA_N), e, n(RSA_D), vec![n(RSA_P), n(RSA_Q)]).unwrap()
 }
 
 /// Signs under a private key that is made of `seed`.
-pub fn sign(alg: &str, seed: u8, message: &[u8]) -> Vec<u8> {
+pub(crate) fn sign(alg: &str, seed: u8, message: &[u8]) -> Vec<u8> {
     use sha2::{Sha256, Sha384, Sha512};
     let pkcs1 = |bytes: Box<[u8]>| bytes.to_vec();
     match alg {
@@ -57,7 +55,7 @@ pub fn sign(alg: &str, seed: u8, message: &[u8]) -> Vec<u8> {
 }
 
 /// The public half, as a provider publishes it.
-pub fn jwk(alg: &str, seed: u8, kid: &str) -> Value {
+pub(crate) fn jwk(alg: &str, seed: u8, kid: &str) -> Value {
     match alg {
         "RS256" | "RS384" | "RS512" | "PS256" => {
             json!({"kty": "RSA", "kid": kid, "use": "sig", "n": RSA_N, "e": "AQAB"})
@@ -81,7 +79,7 @@ pub fn jwk(alg: &str, seed: u8, kid: &str) -> Value {
     }
 }
 
-pub fn jwks(keys: &[Value]) -> FetchResponse {
+pub(crate) fn jwks(keys: &[Value]) -> FetchResponse {
     FetchResponse {
         status: 200,
         max_age_s: Some(600),
@@ -89,11 +87,11 @@ pub fn jwks(keys: &[Value]) -> FetchResponse {
     }
 }
 
-pub fn all_keys() -> FetchResponse {
+pub(crate) fn all_keys() -> FetchResponse {
     jwks(&[jwk("RS256", 0, "rsa"), jwk("ES256", 1, "ec"), jwk("ES384", 1, "ec384"), jwk("EdDSA", 1, "ed")])
 }
 
-pub fn config_json() -> Value {
+pub(crate) fn config_json() -> Value {
     json!({
         "version": 1,
         "policy_version": "p1",
@@ -137,11 +135,11 @@ pub fn config_json() -> Value {
     })
 }
 
-pub fn config() -> Config {
+pub(crate) fn config() -> Config {
     Config::parse(&config_json().to_string()).unwrap()
 }
 
-pub fn host() -> TestHost {
+pub(crate) fn host() -> TestHost {
     let mut host = TestHost::default();
     host.backends.insert("idp".into(), all_keys());
     for (name, seed) in [("edge1", 7_u8), ("edge2", 8)] {
@@ -155,22 +153,22 @@ pub fn host() -> TestHost {
     host
 }
 
-pub fn claims(host: &TestHost) -> Value {
+pub(crate) fn claims(host: &TestHost) -> Value {
     let now = host.now_ms / 1000;
     json!({"iss": ISS, "aud": "api", "sub": "user-1", "iat": now, "exp": now + 600, "scope": "read"})
 }
 
 /// A token whose signature holds.
-pub fn token(alg: &str, kid: &str, claims: &Value) -> String {
+pub(crate) fn token(alg: &str, kid: &str, claims: &Value) -> String {
     signed(json!({"alg": alg, "kid": kid, "typ": "JWT"}), alg, 1, claims)
 }
 
-pub fn signed(header: Value, alg: &str, seed: u8, claims: &Value) -> String {
+pub(crate) fn signed(header: Value, alg: &str, seed: u8, claims: &Value) -> String {
     let message = format!("{}.{}", b64(header.to_string()), b64(claims.to_string()));
     format!("{message}.{}", b64(sign(alg, seed, message.as_bytes())))
 }
 
-pub fn request(method: &str, target: &str) -> IncomingRequest {
+pub(crate) fn request(method: &str, target: &str) -> IncomingRequest {
     IncomingRequest {
         method: method.into(),
         scheme: "https".into(),
@@ -181,28 +179,28 @@ pub fn request(method: &str, target: &str) -> IncomingRequest {
     }
 }
 
-pub fn with(mut request: IncomingRequest, name: &str, value: impl AsRef<[u8]>) -> IncomingRequest {
+pub(crate) fn with(mut request: IncomingRequest, name: &str, value: impl AsRef<[u8]>) -> IncomingRequest {
     request.headers.push((name.into(), value.as_ref().to_vec()));
     request
 }
 
-pub fn bearer(target: &str, token: &str) -> IncomingRequest {
+pub(crate) fn bearer(target: &str, token: &str) -> IncomingRequest {
     with(request("GET", target), "Authorization", format!("Bearer {token}"))
 }
 
 /// The decision on a bearer token at `/x`, on a fresh host.
-pub fn judge(token: &str) -> Decided {
+pub(crate) fn judge(token: &str) -> Decided {
     decide(&config(), &mut host(), &bearer("/x", token))
 }
 
-pub fn forwarded(decided: &Decided) -> &Forward {
+pub(crate) fn forwarded(decided: &Decided) -> &Forward {
     match &decided.decision {
         Decision::Forward(forward) => forward,
         Decision::Respond(respond) => panic!("answered {} for {:?}", respond.status, decided.log.verdict),
     }
 }
 
-pub fn answered(decided: &Decided) -> &Respond {
+pub(crate) fn answered(decided: &Decided) -> &Respond {
     match &decided.decision {
         Decision::Respond(respond) => respond,
         Decision::Forward(_) => panic!("let in: {:?}", decided.log.verdict),
@@ -210,26 +208,26 @@ pub fn answered(decided: &Decided) -> &Respond {
 }
 
 /// Refused with this status and reason, with the correlation id on the answer and no more told than needed.
-pub fn assert_refused(decided: &Decided, status: u16, reason: &str) {
+pub(crate) fn assert_refused(decided: &Decided, status: u16, reason: &str) {
     let respond = answered(decided);
     assert_eq!((respond.status, decided.log.verdict.reason.as_str()), (status, reason));
     assert_eq!(response_header(respond, "x-correlation-id"), Some(decided.log.correlation_id.as_str()));
     assert!(!String::from_utf8_lossy(&respond.body).contains(reason) || reason.len() < 7);
 }
 
-pub fn response_header<'a>(respond: &'a Respond, name: &str) -> Option<&'a str> {
+pub(crate) fn response_header<'a>(respond: &'a Respond, name: &str) -> Option<&'a str> {
     respond.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
 }
 
-pub fn sent_header<'a>(forward: &'a Forward, name: &str) -> Vec<&'a str> {
+pub(crate) fn sent_header<'a>(forward: &'a Forward, name: &str) -> Vec<&'a str> {
     let found = forward.headers.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name));
     found.map(|(_, value)| std::str::from_utf8(value).unwrap()).collect()
 }
 
-pub const DAY_MS: u64 = 86_400_000;
+pub(crate) const DAY_MS: u64 = 86_400_000;
 
 /// 200 for what is sent on, else the answer's status.
-pub fn status(decided: &Decided) -> u16 {
+pub(crate) fn status(decided: &Decided) -> u16 {
     match &decided.decision {
         Decision::Forward(_) => 200,
         Decision::Respond(respond) => respond.status,
@@ -237,30 +235,35 @@ pub fn status(decided: &Decided) -> u16 {
 }
 
 /// The status for a token at `/x`.
-pub fn ask(host: &mut TestHost, token: &str) -> u16 {
+pub(crate) fn ask(host: &mut TestHost, token: &str) -> u16 {
     status(&decide(&config(), host, &bearer("/x", token)))
 }
 
 /// The same with a token that is made now.
-pub fn ask_anew(host: &mut TestHost) -> u16 {
+pub(crate) fn ask_anew(host: &mut TestHost) -> u16 {
     let token = token("ES256", "ec", &claims(host));
     ask(host, &token)
 }
 
 /// The item with a change.
-pub fn changed(change: impl FnOnce(&mut Value)) -> Result<Config, edge::ConfigError> {
+pub(crate) fn changed(change: impl FnOnce(&mut Value)) -> Result<Config, edge::ConfigError> {
     let mut item = config_json();
     change(&mut item);
     Config::parse(&item.to_string())
 }
 
 /// A token of another Ed25519 key.
-pub fn new_key(kid: &str, seed: u8, host: &TestHost) -> String {
+pub(crate) fn new_key(kid: &str, seed: u8, host: &TestHost) -> String {
     signed(json!({"alg": "EdDSA", "kid": kid}), "EdDSA", seed, &claims(host))
 }
 
 /// Tells all offenders at once.
-pub fn none<T: std::fmt::Debug>(what: &str, found: impl Iterator<Item = T>) {
+pub(crate) fn none<T: std::fmt::Debug>(what: &str, found: impl Iterator<Item = T>) {
     let found: Vec<T> = found.collect();
     assert!(found.is_empty(), "{what}: {found:?}");
+}
+
+/// A token that the configuration takes.
+pub(crate) fn good() -> String {
+    token("ES256", "ec", &claims(&host()))
 }

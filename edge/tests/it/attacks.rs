@@ -1,21 +1,8 @@
 //! Attacks of the threat list on tokens and keys, one test each, against the whole decision.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
-)]
-
-mod common;
-
-use common::*;
+use crate::common::*;
 use edge::decide;
 use serde_json::{Value, json};
-
-fn good() -> String {
-    token("ES256", "ec", &claims(&host()))
-}
 
 #[test]
 fn attack_kid_injection_and_oversize() {

@@ -1,15 +1,6 @@
 //! Whatever comes in: one decision, no panic, and nobody is let in without a valid signature.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
-)]
-
-mod common;
-
-use common::*;
+use crate::common::*;
 use edge::{Config, Decision, IncomingRequest, decide};
 use proptest::prelude::*;
 use serde_json::{Value, json};

