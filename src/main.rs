@@ -1,6 +1,7 @@
 //! The `throughline` binary: arguments, subcommand, exit code.
 
 mod accept;
+mod access;
 mod api;
 mod cli;
 mod config;

@@ -12,6 +12,7 @@ use store::query::{Cursor, SearchFilter, SearchOrder};
 use super::answer::{EventAnswer, EventsAnswer};
 use super::{Api, Problem};
 use crate::accept::unix_ns;
+use crate::access::Role;
 
 /// A tail stays this far behind: segments are shipped side by side, so an older one may become visible after a newer
 /// one, and a cursor that had passed it would miss it. Sealing takes a second, an insert under load another.
@@ -71,6 +72,7 @@ pub(crate) struct EventsQuery {
     responses(
         (status = 200, description = "Events, and where the next page begins", body = EventsAnswer),
         (status = 400, description = "A filter cannot be read", body = Problem),
+        (status = 403, description = "The reader has not the role", body = Problem),
         (status = 503, description = "The store cannot answer now", body = Problem),
     )
 )]
@@ -79,13 +81,23 @@ pub(super) async fn events(
     headers: HeaderMap,
     query: Result<Query<EventsQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<EventsAnswer>, Problem> {
-    let tenant = api.tenant(&headers)?;
+    let caller = api.reader(&headers, Role::Search)?;
     let Query(query) = query.map_err(|error| Problem::bad_request(&error.body_text()))?;
+    if !caller.sees_personal() {
+        // An answer to these would tell what masking hides.
+        let asked = [("client", query.client.is_some()), ("subject", query.subject.is_some())];
+        if let Some((name, _)) = asked.iter().find(|(_, given)| *given) {
+            return Err(caller.lacks_personal(name));
+        }
+    }
     let now_ns = unix_ns();
     let filter = filter(query, now_ns, api.answer_rows)?;
-    let mut rows = api.store()?.search(&tenant, &filter).await?;
+    let mut rows = api.store()?.search(&caller.tenant, &filter).await?;
     if filter.order == SearchOrder::Oldest {
         rows.retain(|row| row.received_ns <= now_ns - TAIL_SETTLES_NS);
+    }
+    if !caller.sees_personal() {
+        rows.iter_mut().for_each(event::HopEvent::mask_personal);
     }
     let next = rows.last().map(|last| cursor_text(Cursor::after(last)));
     // A search ends with a page that is not full; a tail goes on from wherever it was.

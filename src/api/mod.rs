@@ -24,6 +24,7 @@ use tokio::sync::watch;
 pub(crate) use health::Readiness;
 pub(crate) use problem::Problem;
 
+use crate::access::{Caller, Role};
 use crate::config::{Reader, Settings};
 use crate::metrics::Metrics;
 
@@ -32,8 +33,8 @@ use crate::metrics::Metrics;
 pub(crate) struct Api {
     store: watch::Receiver<Option<Store>>,
     readers: Arc<[Reader]>,
-    /// Whom a request without a token asks for; `None` where a token is needed.
-    open_tenant: Option<Arc<str>>,
+    /// Who a request without a token is; `None` where a token is needed.
+    open: Option<Caller>,
     answer_rows: usize,
     /// How long after its last record a request may still grow.
     settle_ns: i64,
@@ -53,7 +54,7 @@ impl Api {
         Self {
             store,
             readers: settings.readers.clone().into(),
-            open_tenant: open.then(|| crate::config::DEFAULT_TENANT.into()),
+            open: open.then(Caller::open),
             answer_rows: settings.limits.answer_rows,
             settle_ns: i64::try_from(settings.correlate.settle.as_nanos()).unwrap_or(i64::MAX),
             metrics,
@@ -61,21 +62,38 @@ impl Api {
         }
     }
 
-    /// Whose records a request may see.
-    fn tenant(&self, headers: &HeaderMap) -> Result<Arc<str>, Problem> {
-        if let Some(tenant) = &self.open_tenant {
-            return Ok(Arc::clone(tenant));
+    /// Who asks, if its token is a reader's.
+    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+        if let Some(open) = &self.open {
+            return Ok(open.clone());
         }
         let presented = headers.get(AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
         self.readers
             .iter()
             .find(|reader| reader.token.admits(presented))
-            .map(|reader| reader.tenant.as_str().into())
+            .map(|reader| Caller {
+                name: reader.name.as_str().into(),
+                tenant: reader.tenant.as_str().into(),
+                roles: reader.roles,
+            })
             .ok_or_else(|| {
                 Problem::unauthorized(
                     "send `Authorization: Bearer TOKEN` with the token of a configured [[reader]]",
                 )
             })
+    }
+
+    /// Who asks, if it may do this: whose records it sees, and whether personal fields among them.
+    pub(crate) fn reader(&self, headers: &HeaderMap, role: Role) -> Result<Caller, Problem> {
+        let caller = self.caller(headers)?;
+        if caller.roles.allow(role) {
+            return Ok(caller);
+        }
+        let (name, needed, has) =
+            (&caller.name, role.name(), caller.roles.names().collect::<Vec<_>>().join(", "));
+        Err(Problem::forbidden(&format!(
+            "reader `{name}` has the roles {has}; this needs `{needed}`: ask whoever keeps the configuration"
+        )))
     }
 
     /// The store as it is reachable now.

@@ -9,6 +9,7 @@ use store::query::RejectFilter;
 
 use super::answer::time_text;
 use super::{Api, Problem};
+use crate::access::Role;
 
 /// Which rejects.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -47,7 +48,7 @@ pub(crate) struct RejectAnswer {
     offset: u64,
     /// How long it was, in bytes.
     length: u64,
-    /// Its first bytes, redacted; what is not UTF-8 is replaced.
+    /// Its first bytes, redacted; what is not UTF-8 is replaced. `[masked]` without the role `personal`.
     text: String,
 }
 
@@ -59,6 +60,7 @@ pub(crate) struct RejectAnswer {
     responses(
         (status = 200, description = "Rejects, newest first", body = RejectsAnswer),
         (status = 400, description = "A filter cannot be read", body = Problem),
+        (status = 403, description = "The reader has not the role", body = Problem),
         (status = 503, description = "The store cannot answer now", body = Problem),
     )
 )]
@@ -67,7 +69,7 @@ pub(super) async fn rejects(
     headers: HeaderMap,
     query: Result<Query<RejectsQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<RejectsAnswer>, Problem> {
-    let tenant = api.tenant(&headers)?;
+    let caller = api.reader(&headers, Role::Search)?;
     let Query(query) = query.map_err(|error| Problem::bad_request(&error.body_text()))?;
     let reason = query.reason.as_deref().map(reason).transpose()?;
     let filter = RejectFilter {
@@ -76,7 +78,7 @@ pub(super) async fn rejects(
         before_ns: None,
         limit: query.limit.min(api.answer_rows),
     };
-    let rows = api.store()?.rejects(&tenant, &filter).await?;
+    let rows = api.store()?.rejects(&caller.tenant, &filter).await?;
     let rejects = rows
         .into_iter()
         .map(|row| RejectAnswer {
@@ -87,7 +89,11 @@ pub(super) async fn rejects(
             detail: row.detail.into_owned(),
             offset: row.offset,
             length: row.length,
-            text: String::from_utf8_lossy(&row.bytes).into_owned(),
+            // What could not be read may hold anything.
+            text: match caller.sees_personal() {
+                true => String::from_utf8_lossy(&row.bytes).into_owned(),
+                false => event::MASK.to_owned(),
+            },
         })
         .collect();
     Ok(Json(RejectsAnswer { rejects }))

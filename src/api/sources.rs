@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::answer::time_text;
 use super::{Api, Problem};
+use crate::access::Role;
 
 /// Every input that brought anything in the last seven days.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -42,6 +43,7 @@ pub(crate) struct ReasonCount {
     path = "/api/v1/sources",
     responses(
         (status = 200, description = "Inputs by name", body = SourcesAnswer),
+        (status = 403, description = "The reader has not the role", body = Problem),
         (status = 503, description = "The store cannot answer now", body = Problem),
     )
 )]
@@ -49,8 +51,8 @@ pub(super) async fn sources(
     State(api): State<Api>,
     headers: HeaderMap,
 ) -> Result<Json<SourcesAnswer>, Problem> {
-    let tenant = api.tenant(&headers)?;
-    let rows = api.store()?.sources(&tenant).await?;
+    let caller = api.reader(&headers, Role::Search)?;
+    let rows = api.store()?.sources(&caller.tenant).await?;
     let sources = rows
         .into_iter()
         .map(|row| SourceAnswer {

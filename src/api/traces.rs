@@ -16,6 +16,7 @@ use trace::{Bounds, Closure, EventIds, Moment, Request};
 use super::answer::{TraceAnswer, WhyAnswer};
 use super::{Api, Problem};
 use crate::accept::unix_ns;
+use crate::access::{Caller, Role};
 
 /// The path of one request, by correlation id, request id or trace id, without being told which.
 #[utoipa::path(
@@ -26,6 +27,7 @@ use crate::accept::unix_ns;
         (status = 200, description = "Every request that the id leads to", body = TraceAnswer),
         (status = 400, description = "Not an id", body = Problem),
         (status = 404, description = "No record carries the id", body = Problem),
+        (status = 403, description = "The reader has not the role", body = Problem),
         (status = 503, description = "The store cannot answer now", body = Problem),
     )
 )]
@@ -34,8 +36,9 @@ pub(super) async fn trace(
     headers: HeaderMap,
     Path(asked): Path<String>,
 ) -> Result<Json<TraceAnswer>, Problem> {
-    let found = find(&api, &headers, &asked).await?;
-    let learnt = learnt(&api, &headers, &found.requests).await;
+    let caller = api.reader(&headers, Role::Search)?;
+    let found = find(&api, &caller, &asked).await?;
+    let learnt = learnt(&api, &caller, &found.requests).await;
     TraceAnswer::new(&asked, &found.requests, &learnt, found.truncated)
         .map(Json)
         .ok_or_else(|| nothing_carries(&asked))
@@ -46,15 +49,15 @@ const SKEWED_REQUESTS: usize = 16;
 
 /// What correlation learnt of the clocks that requests crossed. An answer without it is an answer, too: each request
 /// also says something of its own clocks.
-async fn learnt(api: &Api, headers: &HeaderMap, requests: &[Request]) -> Vec<Skew> {
+async fn learnt(api: &Api, caller: &Caller, requests: &[Request]) -> Vec<Skew> {
     let events =
         || requests.iter().take(SKEWED_REQUESTS).flat_map(|request| &request.spans).map(|span| &span.event);
     let servers: BTreeSet<&str> = events().filter_map(trace::skew::server).collect();
     let servers: Vec<&str> = servers.into_iter().collect();
     let times = || events().map(|event| event.received_ns);
     let (Some(first), Some(last)) = (times().min(), times().max()) else { return Vec::new() };
-    let (Ok(tenant), Ok(store)) = (api.tenant(headers), api.store()) else { return Vec::new() };
-    let rows = match store.skews(&tenant, &servers, first, last).await {
+    let Ok(store) = api.store() else { return Vec::new() };
+    let rows = match store.skews(&caller.tenant, &servers, first, last).await {
         Ok(rows) => rows,
         Err(error) => {
             tracing::warn!(%error, "no clock skew for a trace");
@@ -99,6 +102,7 @@ pub(crate) struct WhyQuery {
         (status = 200, description = "The links between them, or what keeps them apart", body = WhyAnswer),
         (status = 400, description = "Not an id", body = Problem),
         (status = 404, description = "The id does not lead to one of them", body = Problem),
+        (status = 403, description = "The reader has not the role", body = Problem),
         (status = 503, description = "The store cannot answer now", body = Problem),
     )
 )]
@@ -108,8 +112,9 @@ pub(super) async fn why(
     Path(asked): Path<String>,
     query: Result<Query<WhyQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<WhyAnswer>, Problem> {
+    let caller = api.reader(&headers, Role::Search)?;
     let Query(query) = query.map_err(|error| Problem::bad_request(&error.body_text()))?;
-    let found = find(&api, &headers, &asked).await?;
+    let found = find(&api, &caller, &asked).await?;
     let key = |text: &str| {
         record(&found.requests, text).ok_or_else(|| {
             Problem::not_found(&format!(
@@ -148,8 +153,7 @@ pub(super) struct Found {
 }
 
 /// Looks an id up and assembles what it leads to.
-pub(super) async fn find(api: &Api, headers: &HeaderMap, asked: &str) -> Result<Found, Problem> {
-    let tenant = api.tenant(headers)?;
+pub(super) async fn find(api: &Api, caller: &Caller, asked: &str) -> Result<Found, Problem> {
     let candidates = Id::candidates(asked);
     if candidates.is_empty() {
         return Err(Problem::bad_request(&format!(
@@ -157,11 +161,11 @@ pub(super) async fn find(api: &Api, headers: &HeaderMap, asked: &str) -> Result<
             correlation::MAX_ID_BYTES
         )));
     }
-    let gathered = gather(&api.store()?, &tenant, candidates, Bounds::default()).await?;
+    let gathered = gather(&api.store()?, &caller.tenant, candidates, Bounds::default()).await?;
     if gathered.events.is_empty() {
         return Err(nothing_carries(asked));
     }
-    Ok(gathered.assembled(api))
+    Ok(gathered.assembled(api, caller))
 }
 
 /// Events that belong to the requests that ids lead to.
@@ -171,10 +175,18 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// The requests, as far as their records are there by now.
-    pub(super) fn assembled(self, api: &Api) -> Found {
+    /// The requests, as far as their records are there by now, with what the caller may see of them: addresses help
+    /// to put requests together, so they are hidden only afterwards, before anything is made of the requests.
+    pub(super) fn assembled(self, api: &Api, caller: &Caller) -> Found {
         let moment = Moment { now_ns: unix_ns(), settle_ns: api.settle_ns };
-        Found { requests: trace::requests(self.events, moment), truncated: self.truncated }
+        let mut requests = trace::requests(self.events, moment);
+        if !caller.sees_personal() {
+            for span in requests.iter_mut().flat_map(|request| &mut request.spans) {
+                span.event.mask_personal();
+                span.also.iter_mut().for_each(HopEvent::mask_personal);
+            }
+        }
+        Found { requests, truncated: self.truncated }
     }
 }
 

@@ -6,6 +6,7 @@ use event::{Direction, Hop};
 use serde::Deserialize;
 
 use super::{ConfigError, Origin, keys};
+use crate::access::Roles;
 
 /// A token; never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -111,10 +112,14 @@ impl Source {
 /// Someone who may ask the query API.
 #[derive(Debug, Clone)]
 pub(crate) struct Reader {
+    /// Who it is, in the audit log.
+    pub(crate) name: String,
     /// Whose records they see.
     pub(crate) tenant: String,
     /// What they present as `Authorization: Bearer`.
     pub(crate) token: Secret,
+    /// What they may do.
+    pub(crate) roles: Roles,
 }
 
 /// Tenant where the configuration names none.
@@ -180,6 +185,9 @@ const SOURCE_KEYS: &[&str] = &[
     "format",
 ];
 
+/// Members of a `[[reader]]`.
+const READER_KEYS: &[&str] = &["name", "tenant", "token", "token_file", "roles"];
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenReader {
@@ -190,6 +198,8 @@ struct WrittenReader {
     token: Option<String>,
     #[serde(default)]
     token_file: Option<PathBuf>,
+    #[serde(default)]
+    roles: Option<Vec<String>>,
 }
 
 /// Validates the `[[source]]` tables; the second result is their Envoy format strings.
@@ -248,13 +258,20 @@ pub(super) fn readers(written: &[toml::Table], origin: &Origin) -> Result<Vec<Re
     written
         .iter()
         .map(|table| {
-            check_members(table, "reader", &["name", "tenant", "token", "token_file"], origin)?;
+            check_members(table, "reader", READER_KEYS, origin)?;
             let reader: WrittenReader =
                 table.clone().try_into().map_err(|cause: toml::de::Error| wrong(origin, cause.message()))?;
             let name = checked_name(reader.name, origin)?;
             let token = token(reader.token, reader.token_file, &name, origin)?
                 .ok_or_else(|| wrong(origin, &format!("reader `{name}` needs `token` or `token_file`")))?;
-            Ok(Reader { tenant: reader.tenant.unwrap_or_else(|| DEFAULT_TENANT.to_owned()), token })
+            let roles = reader.roles.as_deref().map_or(Ok(Roles::DEFAULT), Roles::named).map_err(|word| {
+                wrong(
+                    origin,
+                    &format!("reader `{name}`: `{word}` is no role: `search`, `personal`, `admin` are"),
+                )
+            })?;
+            let tenant = reader.tenant.unwrap_or_else(|| DEFAULT_TENANT.to_owned());
+            Ok(Reader { name, tenant, token, roles })
         })
         .collect()
 }

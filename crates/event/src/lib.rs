@@ -12,10 +12,12 @@ pub mod key;
 mod kinds;
 mod notes;
 mod owned;
+mod personal;
 mod reject;
 pub mod wire;
 
 pub use fields::{Attributes, Field, HopEvent, Text};
 pub use kinds::{Direction, Hop, Precision};
 pub use notes::Notes;
+pub use personal::{MASK, PERSONAL, is_personal};
 pub use reject::{Record, Reject, RejectReason};

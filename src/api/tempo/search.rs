@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use store::StoreError;
 use store::query::tempo::{Operator, Range};
 
+use crate::access::{Caller, Role};
+
 use super::traceql::{Condition, Field, Intrinsic, Literal, Query, Trace, duration_ns, parse, text_of};
 use super::{Api, Parameters, Problem, Seconds, logfmt, lookup, parameters};
 
@@ -51,7 +53,7 @@ pub(super) async fn search(
     headers: HeaderMap,
     query: Parameters<SearchQuery>,
 ) -> Result<axum::Json<Value>, Problem> {
-    let tenant = api.tenant(&headers)?;
+    let caller = api.reader(&headers, Role::Search)?;
     let asked = parameters(query)?;
     let range = Seconds { start: asked.start, end: asked.end }.range()?;
     let limit = match asked.limit {
@@ -63,15 +65,23 @@ pub(super) async fn search(
         spans => spans.min(MAX_SPANS),
     };
     let query = self::query(&asked)?;
+    permitted(&caller, query.fields())?;
     let mut search =
         Search { query: &query, range, shown, looked_at: HashSet::new(), traces: BTreeMap::new() };
-    search.run(&api, &tenant, limit).await?;
+    search.run(&api, &caller, limit).await?;
     let mut traces: Vec<_> = search.traces.into_values().collect();
     traces.sort_by_key(|trace| std::cmp::Reverse(trace.start_ns));
     traces.truncate(limit);
     let inspected = search.looked_at.len();
     let traces: Vec<_> = traces.iter().map(Summary::json).collect();
     Ok(axum::Json(json!({ "traces": traces, "metrics": { "inspectedTraces": inspected } })))
+}
+
+/// Refuses a question about personal fields from whoever may not see them: an answer tells their values, too, one
+/// comparison at a time.
+pub(super) fn permitted(caller: &Caller, fields: impl IntoIterator<Item = Field>) -> Result<(), Problem> {
+    let personal = fields.into_iter().find(Field::is_personal).filter(|_| !caller.sees_personal());
+    personal.map_or(Ok(()), |field| Err(caller.lacks_personal(&field.shown())))
 }
 
 /// The query of all parameters together.
@@ -133,18 +143,18 @@ struct Search<'q> {
 }
 
 impl Search<'_> {
-    async fn run(&mut self, api: &Api, tenant: &str, limit: usize) -> Result<(), Problem> {
+    async fn run(&mut self, api: &Api, caller: &Caller, limit: usize) -> Result<(), Problem> {
         if let Some(id) = self.query.id() {
-            let (found, _) = lookup::by_id(api, tenant, id).await?;
+            let (found, _) = lookup::by_id(api, caller, id).await?;
             found.requests.iter().for_each(|request| self.look_at(request));
             return Ok(());
         }
         let store = api.store()?;
         let filter = self.query.prefilter();
-        let places = store.places_of(tenant, &filter, self.range, limit * PLACES_PER_TRACE).await;
+        let places = store.places_of(&caller.tenant, &filter, self.range, limit * PLACES_PER_TRACE).await;
         let places = places.map_err(problem)?;
         for chunk in places.chunks(lookup::REQUESTS_AT_ONCE) {
-            let found = lookup::at_places(api, &store, tenant, chunk).await?;
+            let found = lookup::at_places(api, &store, caller, chunk).await?;
             found.requests.iter().for_each(|request| self.look_at(request));
             if self.traces.len() >= limit {
                 break;

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use store::query::tempo::{Filter, Operand};
 
 use super::traceql::{Field, INTRINSICS, Intrinsic, parse_lenient};
+use crate::access::Role;
+
 use super::{Api, Parameters, Problem, Seconds, parameters, search};
 
 /// Names of unmapped fields in an answer.
@@ -33,13 +35,13 @@ struct Names {
 }
 
 async fn scopes(api: &Api, headers: &HeaderMap, query: &NamesQuery) -> Result<Vec<Names>, Problem> {
-    let tenant = api.tenant(headers)?;
+    let caller = api.reader(headers, Role::Search)?;
     let range = Seconds { start: query.start, end: query.end }.range()?;
     let names = |tags: &[::trace::otlp::Tag]| tags.iter().map(|tag| tag.name.to_owned()).collect();
     let mut span: Vec<String> = names(SPAN_TAGS);
     let asked = query.scope.as_deref().unwrap_or_default();
     if !matches!(asked, "resource" | "intrinsic") {
-        let unmapped = api.store()?.attribute_names(&tenant, range, MAX_ATTRIBUTE_NAMES).await?;
+        let unmapped = api.store()?.attribute_names(&caller.tenant, range, MAX_ATTRIBUTE_NAMES).await?;
         span.extend(unmapped.iter().map(|name| format!("{ATTRIBUTE_PREFIX}{name}")));
     }
     let mut scopes = vec![
@@ -142,7 +144,7 @@ async fn find(
     field: &Field,
     query: ValuesQuery,
 ) -> Result<Vec<String>, Problem> {
-    let tenant = api.tenant(headers)?;
+    let caller = api.reader(headers, Role::Search)?;
     let range = Seconds { start: query.start, end: query.end }.range()?;
     let limit = match query.limit {
         None | Some(0) => DEFAULT_VALUES,
@@ -162,8 +164,9 @@ async fn find(
         other => other.operand(),
     };
     let Some(operand): Option<Operand> = operand else { return Ok(Vec::new()) };
-    let filter =
-        query.q.as_deref().and_then(parse_lenient).map_or(Filter::ANYTHING, |query| query.prefilter());
+    let narrowed = query.q.as_deref().and_then(parse_lenient);
+    search::permitted(&caller, narrowed.iter().flat_map(|query| query.fields()).chain([field.clone()]))?;
+    let filter = narrowed.map_or(Filter::ANYTHING, |query| query.prefilter());
     let store = api.store()?;
-    store.values_of(&tenant, &operand, &filter, range, limit).await.map_err(search::problem)
+    store.values_of(&caller.tenant, &operand, &filter, range, limit).await.map_err(search::problem)
 }

@@ -12,7 +12,10 @@ use prost::Message;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::search::permitted;
 use super::traceql::{Query, Trace, parse};
+use crate::access::Role;
+
 use super::{Api, Parameters, Problem, json as tempo_json, lookup, parameters};
 
 const PROTOBUF: &str = "application/protobuf";
@@ -90,10 +93,11 @@ struct Found {
 }
 
 async fn find(api: &Api, headers: &HeaderMap, asked: &str, query: &TraceQuery) -> Result<Found, Problem> {
-    let tenant = api.tenant(headers)?;
+    let caller = api.reader(headers, Role::Search)?;
     let filter = query.q.as_deref().filter(|q| !q.trim().is_empty()).map(parse).transpose();
     let filter = filter.map_err(|refused| Problem::bad_request(&refused.to_string()))?;
-    let (found, trace_id) = lookup::by_id(api, &tenant, asked).await?;
+    permitted(&caller, filter.iter().flat_map(Query::fields))?;
+    let (found, trace_id) = lookup::by_id(api, &caller, asked).await?;
     if found.requests.is_empty() {
         return Err(Problem::not_found(&format!(
             "trace not found: no record carries {asked:?}; it may not have arrived yet, or its retention has passed"

@@ -97,6 +97,17 @@ impl Field {
         )
     }
 
+    /// Whether it tells of a person. The address of a peer is made of the downstream's.
+    pub(in crate::api::tempo) fn is_personal(&self) -> bool {
+        match self {
+            Self::Tag(tag) => {
+                event::is_personal(tag.column) || matches!(tag.column, "peer_address" | "peer_port")
+            }
+            Self::Attribute(_) => true,
+            Self::Intrinsic(_) | Self::Unknown(_) => false,
+        }
+    }
+
     /// The name that an answer shows it under.
     pub(in crate::api::tempo) fn shown(&self) -> String {
         match self {

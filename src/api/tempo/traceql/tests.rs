@@ -232,3 +232,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_tag_that_shows_something_personal_is_known_to() {
+    let mut event = HopEvent { client_address: 0xffff_c000_0201, ..Default::default() };
+    macro_rules! set { ($($field:ident)*) => { $( event.$field = "192.0.2.1:99".into(); )* }; }
+    set!(forwarded_for downstream_remote user_agent ja3 ja4 query upstream_path referer subject);
+    let nothing = HopEvent::default();
+    let mut shown = 0;
+    for tag in trace::otlp::SPAN_TAGS.iter().chain(trace::otlp::RESOURCE_TAGS) {
+        if tag.read(&event) != tag.read(&nothing) {
+            shown += 1;
+            assert!(Field::Tag(tag).is_personal(), "{} shows what is masked elsewhere", tag.name);
+        }
+    }
+    assert!(shown > 6, "{shown}");
+    assert!(!Field::named("resource.service.name").unwrap().is_personal());
+    assert!(Field::named(".throughline.attribute.note").unwrap().is_personal());
+}
