@@ -51,6 +51,11 @@ impl Acceptor {
         Self { rules, spool, gate: Gate::new(in_flight_bytes), slots, metrics }
     }
 
+    /// Where transports count what only they see.
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     /// The budget that transports draw on while a body comes in.
     pub(crate) fn gate(&self) -> &Gate {
         &self.gate

@@ -6,6 +6,7 @@ mod api;
 mod cli;
 mod config;
 mod correlate;
+mod drain;
 mod export;
 mod ingest;
 mod link;

@@ -41,6 +41,24 @@ struct Outcome {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Ended {
+    end: &'static str,
+}
+
+/// Who ended a stream of ALS, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum StreamEnd {
+    /// Its sender.
+    Sender,
+    /// The service, because it had reached its age.
+    Aged,
+    /// The service, because it drains.
+    Drained,
+    /// Its sender did not hear of the end in time: what it still sent is lost.
+    Cut,
+}
+
 /// Counters and gauges of one instance.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
@@ -49,6 +67,7 @@ pub(crate) struct Metrics {
     rejects: Family<Rejected, Counter>,
     refused: Family<Refused, Counter>,
     segments: Family<Outcome, Counter>,
+    streams: Family<Ended, Counter>,
     shipped_events: Counter,
     engine_restarts: Counter,
     spool_used: Gauge,
@@ -101,6 +120,17 @@ impl Metrics {
         self.segments.get_or_create(&Outcome { outcome: "held" }).inc();
     }
 
+    /// Counts one end of a stream of ALS.
+    pub(crate) fn stream_ended(&self, end: StreamEnd) {
+        let end = match end {
+            StreamEnd::Sender => "sender",
+            StreamEnd::Aged => "aged",
+            StreamEnd::Drained => "drained",
+            StreamEnd::Cut => "cut",
+        };
+        self.streams.get_or_create(&Ended { end }).inc();
+    }
+
     /// Counts one start of the engine after the first.
     pub(crate) fn engine_restarted(&self) {
         self.engine_restarts.inc();
@@ -120,6 +150,11 @@ impl Metrics {
         registry.register("rejects", "Rejects stored", self.rejects.clone());
         registry.register("refusals", "Deliveries refused, to be sent again", self.refused.clone());
         registry.register("segments", "Tries at shipping a segment", self.segments.clone());
+        registry.register(
+            "als_streams_ended",
+            "Ends of ALS streams, by who ended them",
+            self.streams.clone(),
+        );
         registry.register("shipped_events", "Hop events in the store", self.shipped_events.clone());
         registry.register(
             "engine_restarts",

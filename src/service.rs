@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum_server::Handle;
 use decode::fastly::Presets;
 use decode::redact::RedactionRules;
 use decode::{Redactor, Rules};
@@ -18,6 +18,7 @@ use crate::accept::Acceptor;
 use crate::api::{self, Api};
 use crate::config::{Settings, SourceKind};
 use crate::correlate::{Correlator, StoreSource};
+use crate::drain::Drain;
 use crate::export::Transport;
 use crate::ingest::listen::Port;
 use crate::ingest::{self, Intake, auth, files};
@@ -31,8 +32,6 @@ use crate::telemetry::Telemetry;
 /// Rows that one record may become in one insert: an event and four ids. Keeps every block below the engine's bound
 /// of 1,048,449 rows for an atomic insert.
 const SEGMENT_RECORDS: u32 = 200_000;
-/// Share of the drain deadline that open connections get; the rest is for sealing and shipping.
-const CONNECTIONS_SHARE: f64 = 0.4;
 
 /// Runs until a signal, then drains.
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
@@ -65,9 +64,9 @@ pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyh
         Acceptor::new(rules, Arc::clone(&spool), settings.limits.in_flight_bytes, Arc::clone(&metrics));
     let link = Link::open(&settings, Arc::clone(&metrics)).await?;
 
-    let stopping = CancellationToken::new();
+    let mut drain = Drain::new(&settings, Arc::clone(&spool));
     let progress = Arc::new(Progress::default());
-    let readiness = api::Readiness::new(Arc::clone(&spool), Arc::clone(&progress), stopping.clone());
+    let readiness = api::Readiness::new(Arc::clone(&spool), Arc::clone(&progress), drain.leaving.clone());
     let intake = Intake {
         acceptor: acceptor.clone(),
         sources: Arc::new(auth::Sources::new(&settings)),
@@ -77,21 +76,21 @@ pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyh
     let api = Api::new(&settings, link.store(), Arc::clone(&metrics), readiness.clone());
 
     let (http_address, grpc_address) = (http.address()?, grpc.address()?);
-    let handles = [Handle::new(), Handle::new()];
-    let mut servers = JoinSet::new();
-    servers.spawn(http.serve(http_app(&intake, api), handles[0].clone()));
-    servers.spawn(grpc.serve(grpc_app(&intake, &stopping), handles[1].clone()));
-    let mut followers = follow_files(&settings, &acceptor, &stopping);
+    let limits = &settings.limits;
+    let grpc_app = grpc_app(&intake, drain.streams(limits.stream_age));
+    // Only gRPC connections age: an HTTP/1.1 client may lose the request that it sends into a closing connection.
+    drain.servers.spawn(http.serve(http_app(&intake, api), Duration::ZERO, drain.ending.clone()));
+    drain.servers.spawn(grpc.serve(grpc_app, limits.connection_age, drain.ending.clone()));
+    drain.followers = follow_files(&settings, &acceptor, &drain.stopping);
     announce(&settings, &link, http_address, grpc_address);
 
-    let mut shipping = JoinSet::new();
     let mut signals = Signals::watch().context("watch for signals")?;
     let prepared = tokio::select! {
         prepared = link.prepare(&settings) => prepared,
         signal = signals.requested() => {
             // Nothing ships yet: what was accepted waits in the spool for the next start.
             tracing::info!(signal, "draining; the store was not ready, so nothing is shipped");
-            drain(&settings, &stopping, &handles, &mut servers, &mut followers, &spool, &mut shipping).await;
+            drain.run(&mut signals).await;
             link.close().await;
             tracing::info!("stopped");
             return Ok(());
@@ -112,7 +111,7 @@ pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyh
         recent: settings.correlate.on,
     });
     for _ in 0..LANES {
-        shipping.spawn(Arc::clone(&shipper).run());
+        drain.shipping.spawn(Arc::clone(&shipper).run());
     }
     let mut correlating = JoinSet::new();
     if settings.correlate.on {
@@ -123,7 +122,7 @@ pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyh
             recent_hours: settings.retention.recent_hours,
             export,
             metrics,
-            stopping: stopping.clone(),
+            stopping: drain.stopping.clone(),
         };
         correlating.spawn(correlator.run());
     }
@@ -131,39 +130,12 @@ pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyh
 
     let signal = signals.requested().await;
     tracing::info!(signal, "draining");
-    drain(&settings, &stopping, &handles, &mut servers, &mut followers, &spool, &mut shipping).await;
+    drain.run(&mut signals).await;
     while correlating.join_next().await.is_some() {}
     link.close().await;
     tracing::info!("stopped");
     drop(telemetry);
     Ok(())
-}
-
-/// In the order of the data: no new deliveries, what came in is durable, what is durable is shipped if time allows.
-async fn drain(
-    settings: &Settings,
-    stopping: &CancellationToken,
-    handles: &[Handle<SocketAddr>; 2],
-    servers: &mut JoinSet<std::io::Result<()>>,
-    followers: &mut JoinSet<()>,
-    spool: &Spool,
-    shipping: &mut JoinSet<()>,
-) {
-    stopping.cancel();
-    let connections = settings.drain_deadline.mul_f64(CONNECTIONS_SHARE);
-    for handle in handles {
-        handle.graceful_shutdown(Some(connections));
-    }
-    while servers.join_next().await.is_some() {}
-    while followers.join_next().await.is_some() {}
-    if let Err(error) = spool.close().await {
-        tracing::warn!(%error, "the last segment is not sealed; it is recovered at the next start");
-    }
-    let ship_out = async { while shipping.join_next().await.is_some() {} };
-    if tokio::time::timeout(settings.drain_deadline.saturating_sub(connections), ship_out).await.is_err() {
-        tracing::info!("what is not shipped stays in the spool for the next start");
-        shipping.shutdown().await;
-    }
 }
 
 async fn open_spool(settings: &Settings, disk: Arc<dyn FileLayer>) -> anyhow::Result<Arc<Spool>> {
@@ -254,8 +226,8 @@ fn http_app(intake: &Intake, api: Api) -> Router {
     ingest.with_state(intake.clone()).merge(api::routes(api))
 }
 
-fn grpc_app(intake: &Intake, stopping: &CancellationToken) -> Router {
-    ingest::als::routes(stopping.clone()).merge(ingest::otlp::grpc_routes()).with_state(intake.clone())
+fn grpc_app(intake: &Intake, streams: ingest::als::Streams) -> Router {
+    ingest::als::routes(streams).merge(ingest::otlp::grpc_routes()).with_state(intake.clone())
 }
 
 fn follow_files(settings: &Settings, acceptor: &Acceptor, stopping: &CancellationToken) -> JoinSet<()> {

@@ -94,6 +94,16 @@ pub(crate) const KEYS: &[Key] = &[
         "12000",
         "Connections per port; one costs about 10 KiB. 10,000 idle ones must not lock senders out.",
     ),
+    key(
+        "limits.stream_age",
+        "10m",
+        "Age (give or take a fifth) at which an ALS stream is ended, so that new instances get their share. `0s`: never.",
+    ),
+    key(
+        "limits.connection_age",
+        "30m",
+        "Age at which a connection of the gRPC port is asked to go (GOAWAY), for balancers that place connections. `0s`: never.",
+    ),
     key("limits.answer_rows", "10000", "Most rows that one answer of the query API may have."),
     key(
         "spool.max_bytes",
@@ -226,6 +236,11 @@ pub(crate) const KEYS: &[Key] = &[
         "drain.deadline",
         "20s",
         "How long a SIGTERM waits for what was accepted; below Kubernetes' 30 s grace.",
+    ),
+    key(
+        "drain.delay",
+        "0s",
+        "How long after a SIGTERM `/readyz` says 503 and all goes on, before the drain begins: what balancers need to notice.",
     ),
 ];
 

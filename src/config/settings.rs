@@ -35,6 +35,7 @@ pub(crate) struct Settings {
     pub(crate) export: Option<ExportSettings>,
     pub(crate) telemetry: TelemetrySettings,
     pub(crate) drain_deadline: Duration,
+    pub(crate) drain_delay: Duration,
     /// Whether a port other than loopback was allowed to stand open.
     pub(crate) insecure: bool,
 }
@@ -61,6 +62,8 @@ pub(crate) struct Limits {
     pub(crate) in_flight_bytes: usize,
     pub(crate) grpc_message_bytes: usize,
     pub(crate) connections: usize,
+    pub(crate) stream_age: Duration,
+    pub(crate) connection_age: Duration,
     pub(crate) answer_rows: usize,
 }
 
@@ -135,6 +138,8 @@ impl Settings {
                 in_flight_bytes: written.size("limits.in_flight")?,
                 grpc_message_bytes: written.size("limits.grpc_message")?,
                 connections: written.number("limits.connections")?,
+                stream_age: written.duration("limits.stream_age")?,
+                connection_age: written.duration("limits.connection_age")?,
                 answer_rows: written.number("limits.answer_rows")?,
             },
             spool: SpoolSettings {
@@ -183,6 +188,7 @@ impl Settings {
                 otlp_endpoint: written.optional("telemetry.otlp_endpoint"),
             },
             drain_deadline: written.duration("drain.deadline")?,
+            drain_delay: written.duration("drain.delay")?,
             readers: readers(&written.readers, &written.tables_origin)?,
             insecure,
             http,

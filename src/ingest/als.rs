@@ -1,7 +1,14 @@
 //! Envoy's access log service. A stream has no acknowledgement but its end: OK is sent when all of it is durable.
 //!
-//! A stream that the service must end before its sender does never ends with OK: what the sender had on its way is lost
-//! with the connection, and only an error says so.
+//! # A stream that the service ends
+//! When the service drains, or a stream has reached its age, the sender is in the middle of things: what it puts on the
+//! wire until it hears of the end is lost with most servers, and it never learns of it (measured: see `tests/it/rolling.rs`).
+//! HTTP/2 allows better: the answer ends our half of the stream only. So the answer goes first, and the stream is
+//! read on until the sender has ended or reset its half, which Envoy does at once; all of that is made durable, too.
+//!
+//! The status of such an end tells no more than is known. OK: the stream was quiet, and all that came is durable. Where the
+//! sender had messages on their way, the end is an error (which Envoy treats alike): UNAVAILABLE for a drain, and
+//! ABORTED for age, which outlier detection does not hold against a healthy instance.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,39 +22,59 @@ use decode::envoy::AlsStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
 
+use super::listen::jittered;
 use super::{Intake, grpc};
 use crate::accept::{Receipt, Refusal};
 use crate::config::{Source, SourceKind};
+use crate::metrics::StreamEnd;
 
 const PATH: &str = "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs";
 /// Messages of one stream that may wait for an fsync together. Envoy's are 16 KiB: this bounds a stream to half a
 /// megabyte, and one fsync of 5 ms to some 200,000 records a second; beyond it TCP pushes back.
 const IN_FLIGHT: usize = 32;
+/// A stream on which nothing came for so long is quiet: longer than a packet is on its way.
+const QUIET: Duration = Duration::from_millis(100);
+/// How long a stream that is to end gets to fall quiet. Envoy flushes once a second, so most do.
+const QUIET_WITHIN: Duration = Duration::from_secs(1);
+/// How long a stream is read on after its answer. A sender resets it one round trip later; one that does not is cut off.
+const READ_ON: Duration = Duration::from_secs(3);
+
+/// What all streams share: when they have to end, and who still reads.
+#[derive(Debug, Clone)]
+pub(crate) struct Streams {
+    /// The service drains.
+    pub(crate) stopping: CancellationToken,
+    /// Streams that were answered and are read on. A drain waits for them.
+    pub(crate) read_on: TaskTracker,
+    /// The age at which a stream is ended; none where zero.
+    pub(crate) age: Duration,
+}
 
 /// The one method of the service.
-pub(crate) fn routes(stopping: CancellationToken) -> Router<Intake> {
+pub(crate) fn routes(streams: Streams) -> Router<Intake> {
     Router::new().route(
         PATH,
-        post(move |State(intake): State<Intake>, request: Request| {
-            receive(intake, stopping.clone(), request)
-        }),
+        post(move |State(intake): State<Intake>, request: Request| receive(intake, streams.clone(), request)),
     )
 }
 
-async fn receive(intake: Intake, stopping: CancellationToken, request: Request) -> Response {
+async fn receive(intake: Intake, streams: Streams, request: Request) -> Response {
     let mut server = grpc::server(intake.limits.grpc_message_bytes);
     let service = tower::service_fn(move |request: tonic::Request<Streaming<Bytes>>| {
-        let (intake, stopping) = (intake.clone(), stopping.clone());
+        let (intake, streams) = (intake.clone(), streams.clone());
         async move {
-            let (metadata, _, stream) = request.into_parts();
+            let (metadata, _, messages) = request.into_parts();
             let headers = metadata.into_headers();
             let source = intake
                 .sources
                 .admit(SourceKind::Als, None, &headers)
                 .map_err(|problem| grpc::status_of(&problem))?;
-            read(intake, source, stream, stopping).await?;
+            let stream = AlsStream::new(source.name.as_str());
+            let inflow = Inflow { intake, source, messages, stream, appends: JoinSet::new() };
+            inflow.run(streams).await?;
             // StreamAccessLogsResponse has no fields.
             Ok(tonic::Response::new(Bytes::new()))
         }
@@ -55,62 +82,123 @@ async fn receive(intake: Intake, stopping: CancellationToken, request: Request) 
     grpc::answer(server.client_streaming(service, request).await)
 }
 
-/// When the service stops, what comes in such a time is still read: what is in the buffers on the way, above all.
-const LAST_WAIT: Duration = Duration::from_millis(100);
-/// But no longer than this, however much comes. Well within the share of the drain that connections get.
-const LAST_READ: Duration = Duration::from_secs(1);
+/// Why reading stopped for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pause {
+    /// The sender has ended the stream.
+    Ended,
+    /// Nothing came for [`QUIET`].
+    Quiet,
+    /// The time is up and messages still come.
+    Busy,
+}
 
-/// Reads until the sender ends the stream or the service stops; either way what was read is durable at the end.
-async fn read(
+/// A stream and what of it is not durable yet.
+struct Inflow {
     intake: Intake,
     source: Arc<Source>,
-    mut messages: Streaming<Bytes>,
-    stopping: CancellationToken,
-) -> Result<(), Status> {
-    let mut stream = AlsStream::new(source.name.as_str());
-    let mut appends: JoinSet<Result<Receipt, Refusal>> = JoinSet::new();
-    let (mut until, mut is_cut) = (None, false);
-    loop {
-        if appends.len() >= IN_FLIGHT {
-            landed(appends.join_next().await)?;
-        }
-        let message = match until {
-            None => tokio::select! {
-                message = messages.message() => message?,
-                () = stopping.cancelled() => {
-                    until = Some(Instant::now() + LAST_READ);
-                    continue;
-                }
-            },
-            Some(until) => {
-                let deadline = until.min(Instant::now() + LAST_WAIT);
-                match timeout_at(deadline, messages.message()).await {
-                    Ok(message) => message?,
-                    Err(_) => {
-                        is_cut = true;
-                        break;
+    messages: Streaming<Bytes>,
+    stream: AlsStream,
+    appends: JoinSet<Result<Receipt, Refusal>>,
+}
+
+impl Inflow {
+    /// Reads until the sender ends the stream or it is time; either way what was read is durable at the end.
+    async fn run(mut self, streams: Streams) -> Result<(), Status> {
+        let metrics = Arc::clone(self.intake.acceptor.metrics());
+        let aged = age_of(streams.age);
+        tokio::pin!(aged);
+        let is_aged = loop {
+            tokio::select! {
+                message = self.messages.message() => match message {
+                    Ok(Some(message)) => self.take(message).await?,
+                    ended => {
+                        // What came before a sender broke off counts, too.
+                        self.settle().await?;
+                        metrics.stream_ended(StreamEnd::Sender);
+                        return ended.map(|_| ());
                     }
-                }
+                },
+                () = streams.stopping.cancelled() => break false,
+                () = &mut aged => break true,
             }
         };
-        let Some(message) = message else { break };
-        let mut hold = intake.acceptor.gate().hold();
+        let pause = self.read_until(Instant::now() + QUIET_WITHIN, QUIET).await?;
+        self.settle().await?;
+        metrics.stream_ended(if is_aged { StreamEnd::Aged } else { StreamEnd::Drained });
+        if pause != Pause::Ended {
+            streams.read_on.spawn(self.read_on());
+        }
+        match (pause, is_aged) {
+            (Pause::Ended | Pause::Quiet, _) => Ok(()),
+            (Pause::Busy, true) => Err(Status::aborted("the stream has reached its age; open another")),
+            (Pause::Busy, false) => Err(grpc::status(&Refusal::Stopped)),
+        }
+    }
+
+    /// The stream was answered: reads what the sender sent before it heard of that.
+    async fn read_on(mut self) {
+        let metrics = Arc::clone(self.intake.acceptor.metrics());
+        // A reset is an error here, and the usual end.
+        let end = self.read_until(Instant::now() + READ_ON, READ_ON).await;
+        if let Err(status) = self.settle().await {
+            tracing::error!(source = %self.source.name, %status, "records that came after a stream's end are not durable");
+            metrics.stream_ended(StreamEnd::Cut);
+        } else if let Ok(Pause::Busy | Pause::Quiet) = end {
+            tracing::warn!(source = %self.source.name, "a sender did not end a stream that was answered; it is cut off");
+            metrics.stream_ended(StreamEnd::Cut);
+        }
+    }
+
+    async fn read_until(&mut self, until: Instant, quiet: Duration) -> Result<Pause, Status> {
+        loop {
+            let silence = Instant::now() + quiet;
+            match timeout_at(until.min(silence), self.messages.message()).await {
+                Ok(message) => match message? {
+                    Some(message) => self.take(message).await?,
+                    None => return Ok(Pause::Ended),
+                },
+                Err(_) if silence <= until => return Ok(Pause::Quiet),
+                Err(_) => return Ok(Pause::Busy),
+            }
+        }
+    }
+
+    /// Starts to make a message durable.
+    async fn take(&mut self, message: Bytes) -> Result<(), Status> {
+        if self.appends.len() >= IN_FLIGHT {
+            landed(self.appends.join_next().await)?;
+        }
+        let mut hold = self.intake.acceptor.gate().hold();
         hold.grow(2 * message.len()).map_err(|refusal| grpc::status(&refusal))?;
-        let sink = intake.acceptor.decode_here(&source, |delivery, rules, sink| {
+        let stream = &mut self.stream;
+        let sink = self.intake.acceptor.decode_here(&self.source, |delivery, rules, sink| {
             stream.decode(&message, delivery, rules, sink);
         });
-        let (acceptor, source) = (intake.acceptor.clone(), Arc::clone(&source));
-        appends.spawn(async move {
+        let (acceptor, source) = (self.intake.acceptor.clone(), Arc::clone(&self.source));
+        self.appends.spawn(async move {
             let receipt = acceptor.append_when_room(&source, sink).await;
             drop(hold);
             receipt
         });
+        Ok(())
     }
-    while let Some(append) = appends.join_next().await {
-        landed(Some(append))?;
+
+    /// Waits until all that was taken is durable.
+    async fn settle(&mut self) -> Result<(), Status> {
+        while let Some(append) = self.appends.join_next().await {
+            landed(Some(append))?;
+        }
+        Ok(())
     }
-    // Envoy opens a new stream elsewhere after any end.
-    if is_cut { Err(grpc::status(&Refusal::Stopped)) } else { Ok(()) }
+}
+
+/// Resolves when a stream that begins now is to end.
+async fn age_of(age: Duration) {
+    if age.is_zero() {
+        return std::future::pending().await;
+    }
+    tokio::time::sleep(jittered(age)).await;
 }
 
 fn landed(append: Option<Result<Result<Receipt, Refusal>, tokio::task::JoinError>>) -> Result<(), Status> {

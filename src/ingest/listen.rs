@@ -1,20 +1,23 @@
 //! A port: bound early so that a taken one is said at once, TLS with files read again when they change, connections
-//! capped, slow headers cut off.
+//! capped and of bounded age, slow headers cut off.
 
 use std::io;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use axum::Router;
-use axum_server::Handle;
-use axum_server::accept::Accept;
+use axum_server::accept::Accept as _;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
-use hyper_util::rt::TokioTimer;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::{Listen, Tls};
 
@@ -22,6 +25,8 @@ use crate::config::{Listen, Tls};
 const HEADERS_WITHIN: Duration = Duration::from_secs(15);
 /// HTTP/2 streams of one connection; Envoy needs one per worker and logger, Fastly a few.
 const STREAMS: u32 = 256;
+/// After an accept that failed: long enough not to spin, short enough not to be noticed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often certificate files are looked at; a rotation is days ahead of its deadline.
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(5);
 
@@ -62,29 +67,104 @@ impl Port {
         self.listener.local_addr()
     }
 
-    /// Serves until the handle is told to stop.
-    pub(crate) async fn serve(self, app: Router, handle: Handle<std::net::SocketAddr>) -> io::Result<()> {
-        let capped = Capped { connections: self.connections };
-        match self.tls {
-            None => {
-                let mut server = axum_server::from_tcp(self.listener)?.acceptor(capped).handle(handle);
-                bound_patience(server.http_builder());
-                server.serve(app.into_make_service()).await
-            }
+    /// Serves until told to end. A connection older than `age` (none where zero) is asked to go: an HTTP/2 client gets a
+    /// GOAWAY, finishes what it has under way and connects anew, perhaps to an instance that is younger.
+    pub(crate) async fn serve(self, app: Router, age: Duration, ending: Ending) -> io::Result<()> {
+        let listener = tokio::net::TcpListener::from_std(self.listener)?;
+        let (tls, reload) = match self.tls {
+            None => (None, None),
             Some((config, files)) => {
                 let reload = tokio::spawn(reload_certificates(config.clone(), files));
-                let acceptor = RustlsAcceptor::new(config).acceptor(capped);
-                let mut server = axum_server::from_tcp(self.listener)?.acceptor(acceptor).handle(handle);
-                bound_patience(server.http_builder());
-                let served = server.serve(app.into_make_service()).await;
-                reload.abort();
-                served
+                (Some(RustlsAcceptor::new(config)), Some(reload))
             }
+        };
+        let mut builder = Builder::new(TokioExecutor::new());
+        bound_patience(&mut builder);
+        let builder = Arc::new(builder);
+        let open = TaskTracker::new();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = ending.in_order.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Of one connection, or for want of descriptors; either way the next may fare better.
+                    tracing::debug!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            // Further connections are closed at once, which is cheaper than a hang.
+            let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else { continue };
+            let (app, builder, ending, tls) =
+                (app.clone(), Arc::clone(&builder), ending.clone(), tls.clone());
+            open.spawn(async move {
+                match tls {
+                    None => converse(stream, app, &builder, age, &ending).await,
+                    Some(tls) => {
+                        if let Ok((stream, ())) = tls.accept(stream, ()).await {
+                            converse(stream, app, &builder, age, &ending).await;
+                        }
+                    }
+                }
+                drop(permit);
+            });
         }
+        drop(listener);
+        open.close();
+        open.wait().await;
+        if let Some(reload) = reload {
+            reload.abort();
+        }
+        Ok(())
     }
 }
 
-fn bound_patience(builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>) {
+/// How ports are told to end; clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ending {
+    /// No new connections, no new requests on old ones; what is under way ends by itself.
+    pub(crate) in_order: CancellationToken,
+    /// Connections are closed as they are.
+    pub(crate) at_once: CancellationToken,
+}
+
+/// One connection, to its end.
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    app: Router,
+    builder: &Builder<TokioExecutor>,
+    age: Duration,
+    ending: &Ending,
+) {
+    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+    tokio::pin!(served);
+    let too_old = async {
+        if age.is_zero() { std::future::pending().await } else { tokio::time::sleep(jittered(age)).await }
+    };
+    // How a connection ends is its peer's affair; what was acknowledged on it is durable.
+    tokio::select! {
+        _ = &mut served => return,
+        () = ending.in_order.cancelled() => {}
+        () = too_old => {}
+    }
+    served.as_mut().graceful_shutdown();
+    tokio::select! {
+        _ = &mut served => {}
+        () = ending.at_once.cancelled() => {}
+    }
+}
+
+/// A duration with a fifth taken off or added: what began together should not end together.
+pub(super) fn jittered(age: Duration) -> Duration {
+    let random = uuid::Uuid::new_v4().as_u128() as u16;
+    age.mul_f64(0.8 + 0.4 * f64::from(random) / f64::from(u16::MAX))
+}
+
+fn bound_patience(builder: &mut Builder<TokioExecutor>) {
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN);
     builder
         .http2()
@@ -118,46 +198,4 @@ async fn reload_certificates(config: RustlsConfig, files: Tls) {
 
 fn modified(path: &Path) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|meta| meta.modified()).ok()
-}
-
-/// Lets in so many connections at once; further ones are closed at once, which is cheaper than a hang.
-#[derive(Clone)]
-struct Capped {
-    connections: Arc<Semaphore>,
-}
-
-impl<I, S> Accept<I, S> for Capped {
-    type Stream = I;
-    type Service = Held<S>;
-    type Future = std::future::Ready<io::Result<(I, Held<S>)>>;
-
-    fn accept(&self, stream: I, service: S) -> Self::Future {
-        let permit = Arc::clone(&self.connections).try_acquire_owned();
-        std::future::ready(
-            permit
-                .map(|permit| (stream, Held { service, _permit: Arc::new(permit) }))
-                .map_err(|_| io::Error::other("too many connections")),
-        )
-    }
-}
-
-/// A connection's service; holds its place until the connection ends.
-#[derive(Clone)]
-struct Held<S> {
-    service: S,
-    _permit: Arc<OwnedSemaphorePermit>,
-}
-
-impl<S: tower::Service<R>, R> tower::Service<R> for Held<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.service.poll_ready(context)
-    }
-
-    fn call(&mut self, request: R) -> S::Future {
-        self.service.call(request)
-    }
 }

@@ -236,7 +236,16 @@ impl Service {
         child.0.wait().expect("reap the service")
     }
 
-    /// Starts it again on the same directory, on new ports.
+    /// Keeps the ports that it has now for all later starts, so that senders find it again.
+    pub(crate) fn pin_ports(&mut self) {
+        let text = std::fs::read_to_string(&self.config).expect("the configuration");
+        let (http, grpc) = (format!("'{}'", self.http), format!("'{}'", self.grpc));
+        // The harness writes the HTTP port first.
+        let pinned = text.replacen("'127.0.0.1:0'", &http, 1).replacen("'127.0.0.1:0'", &grpc, 1);
+        std::fs::write(&self.config, pinned).expect("write the configuration");
+    }
+
+    /// Starts it again on the same directory, on new ports unless they are pinned.
     pub(crate) fn restart(&mut self) {
         assert!(self.child.is_none(), "end it first");
         let fresh = Self::launch(Arc::clone(&self.directory), self.config.clone());

@@ -28,6 +28,7 @@ mod exposure;
 mod live;
 mod query;
 mod receiver;
+mod rolling;
 mod secrets;
 mod senders;
 mod setup;
