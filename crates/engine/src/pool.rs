@@ -90,14 +90,13 @@ struct Tagged {
     tag: String,
 }
 
-/// Table functions that read nothing outside the engine.
+/// Table functions that read nothing outside the engine, nor a table that only their arguments name: `merge` would read
+/// those of `system` that the gate keeps closed.
 const HARMLESS_TABLE_FUNCTIONS: &[&str] = &[
-    "dictionary",
     "format",
     "generate_series",
     "generaterandom",
     "generateseries",
-    "merge",
     "mergetreeindex",
     "mergetreeprojection",
     "null",
@@ -112,9 +111,29 @@ const HARMLESS_TABLE_FUNCTIONS: &[&str] = &[
     "zeros_mt",
 ];
 
-/// Ordinary functions that read files or call out, `readonly` or not.
-const HARMFUL_FUNCTIONS: &[&str] =
-    &["file", "catboostevaluate", "aiclassify", "aigenerate", "aiextract", "aitranslate", "aiembed"];
+/// Ordinary functions that read files, call out, write to the log, tell of the machine or hold one of the few places
+/// asleep, `readonly` or not.
+const HARMFUL_FUNCTIONS: &[&str] = &[
+    "addresstoline",
+    "addresstolinewithinlines",
+    "addresstosymbol",
+    "aiclassify",
+    "aiembed",
+    "aiextract",
+    "aigenerate",
+    "aitranslate",
+    "catboostevaluate",
+    "file",
+    "filesystemavailable",
+    "filesystemcapacity",
+    "filesystemunreserved",
+    "getmacro",
+    "getserversetting",
+    "logtrace",
+    "showcertificate",
+    "sleep",
+    "sleepeachrow",
+];
 
 /// The file that our processes lock before they open a directory.
 const QUEUE: &str = "throughline.lock";

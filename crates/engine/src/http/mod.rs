@@ -40,6 +40,8 @@ const INSERT_HEAD_BYTES: usize = 64 << 10;
 /// Rows of an answer that cannot be streamed, in the engine's own form: a constant column counts once, however often
 /// it is written, so the engine's memory bound stands behind this one.
 pub(crate) const WHOLE_ANSWER_MAX_BYTES: u64 = 256 << 20;
+/// What one statement of the public port may lay aside on the disk, where its sort or its groups outgrow its memory.
+const PUBLIC_SPILL_MAX_BYTES: u64 = 1 << 30;
 /// How long a statement waits for one of the places before 503.
 const PLACE_PATIENCE: Duration = Duration::from_secs(10);
 /// A body that brings nothing for so long is given up.
@@ -145,6 +147,8 @@ impl Port {
 
     async fn job(&self, request: &mut Request) -> Result<Job, EngineError> {
         if self.public {
+            gate::check_request(request)?;
+            request.cap_setting("max_temporary_data_on_disk_size_for_query", PUBLIC_SPILL_MAX_BYTES);
             request.cap_setting("max_execution_time", self.limits.public_query_seconds);
             request.cap_setting("max_memory_usage", self.limits.public_query_memory_bytes);
             request.settings.retain(|(name, _)| name != "readonly" && name != "allow_ddl");
