@@ -24,9 +24,11 @@ test: ## Set up what the tests need and run them all
 lint: ## Formatting, clippy, rustdoc, and licences, bans and sources of dependencies
 	cargo fmt --all --check
 	cargo fmt --manifest-path edge/Cargo.toml --all --check
+	cargo fmt --manifest-path crates/engine/sanitizer/Cargo.toml --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy --package throughline-edge-token --all-targets --features tower --locked -- -D warnings
 	cargo clippy --manifest-path edge/Cargo.toml --all-targets --locked -- -D warnings
+	cargo clippy --manifest-path crates/engine/sanitizer/Cargo.toml --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 	exports="$$(scripts/setup-tests --lint)"; eval "$$exports"; "$$THROUGHLINE_CARGO_DENY" --locked check bans licenses sources && "$$THROUGHLINE_CARGO_DENY" --locked --manifest-path edge/Cargo.toml --config deny.toml check bans licenses sources
 

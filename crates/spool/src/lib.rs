@@ -93,6 +93,8 @@
 //! A file of another encoding version, or with a name that is not ours, is reported and left where it is.
 
 mod batch;
+#[cfg(feature = "testing")]
+mod drive;
 mod error;
 mod files;
 mod intake;
@@ -114,6 +116,8 @@ mod tests;
 mod writer;
 
 pub use batch::Batch;
+#[cfg(feature = "testing")]
+pub use drive::drive;
 pub use error::{AppendError, DoneError, FullCause, OpenError, ReadError, SealError};
 pub use files::{DirEntry, FileLayer, SegmentFile, StdFiles};
 pub use layout::ENCODING_VERSION;

@@ -39,7 +39,7 @@ pub(crate) fn rescue(
     Ok(Some(closing.meta(dir)))
 }
 
-fn whole_batches(bytes: &[u8], header: &Header) -> Vec<Span> {
+pub(crate) fn whole_batches(bytes: &[u8], header: &Header) -> Vec<Span> {
     let mut spans = Vec::new();
     let mut from = Extent::EMPTY.bytes as usize;
     while let Some(span) = layout::next_batch(bytes, &header.id, from) {

@@ -34,6 +34,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("otlp_json", otlp_json),
     ("otlp_protobuf", otlp_protobuf),
     ("redactor", redactor),
+    ("spool", spool),
     ("wire_read", wire_read),
 ];
 
@@ -135,6 +136,11 @@ pub fn wire_read(bytes: &[u8]) {
     let again = written(&record);
     let reread = wire::read(&again).expect("what was written is read");
     assert_eq!(written(&reread), again, "the byte form is not stable");
+}
+
+/// A segment of the spool, and what damage makes of one.
+pub fn spool(bytes: &[u8]) {
+    ::spool::drive(bytes);
 }
 
 /// Ids, request by request: text of every kind of id, and `traceparent`.
