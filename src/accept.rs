@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use decode::{Delivery, Rules, Sink};
+use event::Counter;
 use spool::{AppendError, Spool};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
@@ -19,6 +20,7 @@ pub(crate) use gate::{Gate, Hold};
 pub(crate) use receipt::{Receipt, Refusal, RejectLine};
 pub(crate) use sink::SpoolSink;
 
+use crate::books::Books;
 use crate::config::Source;
 use crate::metrics::Metrics;
 
@@ -38,6 +40,7 @@ pub(crate) struct Acceptor {
     gate: Gate,
     slots: Arc<Semaphore>,
     metrics: Arc<Metrics>,
+    books: Arc<Books>,
 }
 
 impl Acceptor {
@@ -46,9 +49,10 @@ impl Acceptor {
         spool: Arc<Spool>,
         in_flight_bytes: usize,
         metrics: Arc<Metrics>,
+        books: Arc<Books>,
     ) -> Self {
         let slots = Arc::new(Semaphore::new(decode_slots()));
-        Self { rules, spool, gate: Gate::new(in_flight_bytes), slots, metrics }
+        Self { rules, spool, gate: Gate::new(in_flight_bytes), slots, metrics, books }
     }
 
     /// Where transports count what only they see.
@@ -61,20 +65,42 @@ impl Acceptor {
         &self.gate
     }
 
+    /// Counts a delivery that was refused before it came to [`Self::accept`], and hands the refusal on.
+    pub(crate) fn refuse(&self, source: &Source, refusal: Refusal) -> Refusal {
+        let refused = Err(refusal);
+        self.settle(source, &refused);
+        refused.err().unwrap_or(Refusal::Stopped)
+    }
+
+    /// Counts a delivery that was not read to its end and will not come again, or not by our asking.
+    pub(crate) fn unread(&self, source: &Source, counter: Counter) {
+        self.metrics.unread(source, counter.name());
+        self.books.note(&source.tenant, &source.name, counter, 1);
+    }
+
+    /// Counts a delivery by its outcome. What is durable carries its own entry of the ledger.
+    fn settle(&self, source: &Source, outcome: &Result<Receipt, Refusal>) {
+        self.metrics.delivered(source, outcome);
+        if let Err(refusal) = outcome {
+            self.books.note(&source.tenant, &source.name, refusal.counter(), 1);
+        }
+    }
+
     /// Makes a delivery durable and answers with what was in it.
     ///
-    /// `decode` runs on a blocking thread; `hold` is released when all is durable or refused. Cancel-safe: the work
+    /// `payload_bytes` is what it was unpacked, for the ledger. `decode` runs on a blocking thread; `hold` is released when all is durable or refused. Cancel-safe: the work
     /// goes on if the caller is dropped.
     pub(crate) async fn accept(
         &self,
         source: &Arc<Source>,
         hold: Hold,
+        payload_bytes: usize,
         decode: impl FnOnce(&Delivery<'_>, &Rules, &mut dyn Sink) + Send + 'static,
     ) -> Result<Receipt, Refusal> {
         let (acceptor, source) = (self.clone(), Arc::clone(source));
         let task = tokio::spawn(async move {
-            let receipt = acceptor.decode_and_append(&source, decode).await;
-            acceptor.metrics.delivered(&source, &receipt);
+            let receipt = acceptor.decode_and_append(&source, payload_bytes, decode).await;
+            acceptor.settle(&source, &receipt);
             drop(hold);
             receipt
         });
@@ -85,13 +111,15 @@ impl Acceptor {
     async fn decode_and_append(
         &self,
         source: &Arc<Source>,
+        payload_bytes: usize,
         decode: impl FnOnce(&Delivery<'_>, &Rules, &mut dyn Sink) + Send + 'static,
     ) -> Result<Receipt, Refusal> {
         let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| Refusal::Stopped)?;
         let (sender, mut batches) = mpsc::channel(BATCHES_AHEAD);
         let (decoding, of) = (self.clone(), Arc::clone(source));
         let decoded = tokio::task::spawn_blocking(move || {
-            let (_, receipt) = decoding.decode_into(SpoolSink::sending(sender), &of, decode).finish();
+            let sink = SpoolSink::sending(sender);
+            let (_, receipt) = decoding.decode_into(sink, &of, payload_bytes, decode).finish();
             drop(slot);
             receipt
         });
@@ -120,15 +148,17 @@ impl Acceptor {
     pub(crate) fn decode_here(
         &self,
         source: &Source,
+        payload_bytes: usize,
         decode: impl FnOnce(&Delivery<'_>, &Rules, &mut dyn Sink),
     ) -> SpoolSink {
-        self.decode_into(SpoolSink::holding(), source, decode)
+        self.decode_into(SpoolSink::holding(), source, payload_bytes, decode)
     }
 
     fn decode_into(
         &self,
         mut sink: SpoolSink,
         source: &Source,
+        payload_bytes: usize,
         decode: impl FnOnce(&Delivery<'_>, &Rules, &mut dyn Sink),
     ) -> SpoolSink {
         let delivery = Delivery {
@@ -138,6 +168,7 @@ impl Acceptor {
             id: uuid::Uuid::new_v4().as_u128(),
             origin: &source.origin,
         };
+        sink.begin(&delivery, payload_bytes as u64);
         decode(&delivery, &self.rules, &mut sink);
         sink
     }
@@ -157,7 +188,7 @@ impl Acceptor {
                 break;
             }
         }
-        self.metrics.delivered(source, &outcome);
+        self.settle(source, &outcome);
         outcome
     }
 }

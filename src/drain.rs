@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::books::Books;
 use crate::config::Settings;
 use crate::ingest::als::Streams;
 use crate::ingest::listen::Ending;
@@ -33,10 +34,11 @@ pub(crate) struct Drain {
     pub(crate) followers: JoinSet<()>,
     pub(crate) shipping: JoinSet<()>,
     spool: Arc<Spool>,
+    books: Arc<Books>,
 }
 
 impl Drain {
-    pub(crate) fn new(settings: &Settings, spool: Arc<Spool>) -> Self {
+    pub(crate) fn new(settings: &Settings, spool: Arc<Spool>, books: Arc<Books>) -> Self {
         Self {
             deadline: settings.drain_deadline,
             delay: settings.drain_delay,
@@ -48,6 +50,7 @@ impl Drain {
             followers: JoinSet::new(),
             shipping: JoinSet::new(),
             spool,
+            books,
         }
     }
 
@@ -76,6 +79,7 @@ impl Drain {
             tracing::error!("the spool did not take the last records of streams in time; they are lost");
         }
         while self.followers.join_next().await.is_some() {}
+        self.books.write(&self.spool).await;
         if let Err(error) = self.spool.close().await {
             tracing::warn!(%error, "the last segment is not sealed; it is recovered at the next start");
         }

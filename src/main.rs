@@ -3,6 +3,7 @@
 mod accept;
 mod access;
 mod api;
+mod books;
 mod cli;
 mod config;
 mod correlate;
@@ -13,6 +14,7 @@ mod link;
 mod made_once;
 mod metrics;
 mod render;
+mod reported;
 mod service;
 mod ship;
 mod shutdown;

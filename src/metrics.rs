@@ -3,6 +3,7 @@
 
 mod correlation;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -37,6 +38,13 @@ struct Refused {
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfSender {
+    tenant: String,
+    source: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Outcome {
     outcome: &'static str,
 }
@@ -66,6 +74,10 @@ pub(crate) struct Metrics {
     events: Family<OfSource, Counter>,
     rejects: Family<Rejected, Counter>,
     refused: Family<Refused, Counter>,
+    unread: Family<Refused, Counter>,
+    payload_bytes: Family<OfSource, Counter>,
+    stored: Family<OfSource, Counter>,
+    sender: Family<OfSender, Counter>,
     segments: Family<Outcome, Counter>,
     streams: Family<Ended, Counter>,
     shipped_events: Counter,
@@ -87,6 +99,7 @@ impl Metrics {
                 let labels = OfSource { tenant, source: name };
                 self.deliveries.get_or_create(&labels).inc();
                 self.events.get_or_create(&labels).inc_by(receipt.accepted);
+                self.payload_bytes.get_or_create(&labels).inc_by(receipt.payload_bytes);
                 for (&reason, &count) in &receipt.by_reason {
                     let OfSource { tenant, source } = labels.clone();
                     self.rejects.get_or_create(&Rejected { tenant, source, reason }).inc_by(count);
@@ -99,8 +112,23 @@ impl Metrics {
         }
     }
 
-    /// Counts one segment that is in the store and deleted.
-    pub(crate) fn shipped(&self, events: u64) {
+    /// Counts one delivery that was not read to its end.
+    pub(crate) fn unread(&self, source: &Source, cause: &'static str) {
+        let labels = Refused { tenant: source.tenant.clone(), source: source.name.clone(), cause };
+        self.unread.get_or_create(&labels).inc();
+    }
+
+    /// Counts what senders of a source say of themselves.
+    pub(crate) fn reported(&self, source: &Source, outcome: &'static str, records: u64) {
+        let (tenant, name) = (source.tenant.clone(), source.name.clone());
+        self.sender.get_or_create(&OfSender { tenant, source: name, outcome }).inc_by(records);
+    }
+
+    /// Counts one segment that is in the store and deleted, with its records by tenant and source.
+    pub(crate) fn shipped(&self, events: u64, records: BTreeMap<(String, String), u64>) {
+        for ((tenant, source), count) in records {
+            self.stored.get_or_create(&OfSource { tenant, source }).inc_by(count);
+        }
         self.segments.get_or_create(&Outcome { outcome: "shipped" }).inc();
         self.shipped_events.inc_by(events);
     }
@@ -149,6 +177,19 @@ impl Metrics {
         registry.register("events", "Hop events acknowledged", self.events.clone());
         registry.register("rejects", "Rejects stored", self.rejects.clone());
         registry.register("refusals", "Deliveries refused, to be sent again", self.refused.clone());
+        registry.register(
+            "unread_deliveries",
+            "Deliveries that were not read to their end",
+            self.unread.clone(),
+        );
+        registry.register_with_unit(
+            "payload",
+            "Payloads acknowledged, unpacked",
+            Unit::Bytes,
+            self.payload_bytes.clone(),
+        );
+        registry.register("stored_records", "Events and rejects in the store", self.stored.clone());
+        registry.register("sender_records", "Records by what senders report", self.sender.clone());
         registry.register("segments", "Tries at shipping a segment", self.segments.clone());
         registry.register(
             "als_streams_ended",

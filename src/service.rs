@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accept::Acceptor;
 use crate::api::{self, Api};
-use crate::config::{Settings, SourceKind};
+use crate::books::Books;
+use crate::config::{DEFAULT_TENANT, Settings, SourceKind};
 use crate::correlate::{Correlator, StoreSource};
 use crate::drain::Drain;
 use crate::export::Transport;
@@ -25,7 +26,8 @@ use crate::ingest::{self, Intake, auth, files};
 use crate::link::Link;
 use crate::made_once;
 use crate::metrics::Metrics;
-use crate::ship::{LANES, Progress, Shipper};
+use crate::reported;
+use crate::ship::{LANES, Progress, SPOOL_SOURCE, Shipper};
 use crate::shutdown::Signals;
 use crate::telemetry::Telemetry;
 
@@ -58,13 +60,19 @@ pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyh
     let export = export.transpose()?;
 
     let metrics = Arc::new(Metrics::default());
-    let spool = open_spool(&settings, disk).await?;
+    let books = Arc::new(Books::default());
+    let spool = open_spool(&settings, disk, &books).await?;
     let rules = Arc::new(rules(&settings)?);
-    let acceptor =
-        Acceptor::new(rules, Arc::clone(&spool), settings.limits.in_flight_bytes, Arc::clone(&metrics));
+    let acceptor = Acceptor::new(
+        rules,
+        Arc::clone(&spool),
+        settings.limits.in_flight_bytes,
+        Arc::clone(&metrics),
+        Arc::clone(&books),
+    );
     let link = Link::open(&settings, Arc::clone(&metrics)).await?;
 
-    let mut drain = Drain::new(&settings, Arc::clone(&spool));
+    let mut drain = Drain::new(&settings, Arc::clone(&spool), Arc::clone(&books));
     let progress = Arc::new(Progress::default());
     let readiness = api::Readiness::new(Arc::clone(&spool), Arc::clone(&progress), drain.leaving.clone());
     let intake = Intake {
@@ -82,6 +90,11 @@ pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyh
     drain.servers.spawn(http.serve(http_app(&intake, api), Duration::ZERO, drain.ending.clone()));
     drain.servers.spawn(grpc.serve(grpc_app, limits.connection_age, drain.ending.clone()));
     drain.followers = follow_files(&settings, &acceptor, &drain.stopping);
+    let (keeping, entries, until) = (Arc::clone(&books), Arc::clone(&spool), drain.stopping.clone());
+    drain.followers.spawn(async move { keeping.keep(&entries, until).await });
+    let looking =
+        reported::watch(&settings, Arc::clone(&books), Arc::clone(&metrics), drain.stopping.clone())?;
+    drain.followers.spawn(looking);
     announce(&settings, &link, http_address, grpc_address);
 
     let mut signals = Signals::watch().context("watch for signals")?;
@@ -106,6 +119,7 @@ pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyh
         store: link.store(),
         instance: instance.clone(),
         metrics: Arc::clone(&metrics),
+        books: Arc::clone(&books),
         progress,
         held: Mutex::default(),
         recent: settings.correlate.on,
@@ -138,7 +152,11 @@ pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyh
     Ok(())
 }
 
-async fn open_spool(settings: &Settings, disk: Arc<dyn FileLayer>) -> anyhow::Result<Arc<Spool>> {
+async fn open_spool(
+    settings: &Settings,
+    disk: Arc<dyn FileLayer>,
+    books: &Books,
+) -> anyhow::Result<Arc<Spool>> {
     let options = spool::Options {
         segment_max_bytes: settings.spool.segment_bytes,
         segment_max_records: SEGMENT_RECORDS,
@@ -150,6 +168,8 @@ async fn open_spool(settings: &Settings, disk: Arc<dyn FileLayer>) -> anyhow::Re
     let (spool, recovery) =
         Spool::open_on(disk, settings.data_dir.join("spool"), options).await.context("open the spool")?;
     tracing::info!(?recovery, "spool is open");
+    let aside = recovery.set_aside.len() as u64;
+    books.note(DEFAULT_TENANT, SPOOL_SOURCE, event::Counter::SetAside, aside);
     Ok(Arc::new(spool))
 }
 

@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use event::wire::{self, WireError};
-use event::{Record, Reject, RejectReason};
+use event::{Counter, Record, Reject, RejectReason};
 use spool::{ReadError, Sealed, SegmentReader, Spool};
 use store::{Batch, Store};
 use tokio::sync::watch;
 
 use crate::accept::unix_ns;
+use crate::books::Books;
 use crate::config::DEFAULT_TENANT;
 use crate::correlate::Packer;
 use crate::metrics::Metrics;
@@ -25,12 +26,16 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause: how long after its return a store waits for us.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// The source of what the spool itself has to say: of a segment that cannot be read nobody knows whose it was.
+pub(crate) const SPOOL_SOURCE: &str = "spool";
+
 /// Ships segments until the spool is closed and empty.
 pub(crate) struct Shipper {
     pub(crate) spool: Arc<Spool>,
     pub(crate) store: watch::Receiver<Option<Store>>,
     pub(crate) instance: String,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) books: Arc<Books>,
     pub(crate) progress: Arc<Progress>,
     /// Segments that a newer version wrote: kept from the queue, where they would come next again and again.
     pub(crate) held: Mutex<Vec<Sealed>>,
@@ -98,7 +103,7 @@ impl Shipper {
         if let Err(error) = sealed.done().await {
             tracing::warn!(%error, "cannot delete a shipped segment; it is shipped again and dropped by its token");
         }
-        self.metrics.shipped(events);
+        self.metrics.shipped(events, batch.records_by_source());
         self.progress.note();
     }
 
@@ -117,9 +122,17 @@ impl Shipper {
     async fn set_aside(&self, sealed: Sealed, error: &ReadError) {
         tracing::error!(segment = sealed.sequence(), %error, "a segment cannot be read whole; the original is kept in corrupt/");
         self.metrics.set_aside();
-        if let Err(error) = sealed.set_aside().await {
-            tracing::error!(%error, "cannot set a damaged segment aside");
-            tokio::time::sleep(LONGEST_PAUSE).await;
+        let records = sealed.records();
+        match sealed.set_aside().await {
+            Ok(aside) => {
+                let lost = records.saturating_sub(aside.rescued_records);
+                self.books.note(DEFAULT_TENANT, SPOOL_SOURCE, Counter::SetAside, 1);
+                self.books.note(DEFAULT_TENANT, SPOOL_SOURCE, Counter::LostRecords, lost);
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot set a damaged segment aside");
+                tokio::time::sleep(LONGEST_PAUSE).await;
+            }
         }
     }
 }
@@ -149,11 +162,12 @@ fn columns(reader: &SegmentReader, recent: Option<[u8; 16]>) -> Result<Batch, Wi
                 }
             }
             Ok(Record::Reject(reject)) => batch.push_reject(&reject),
+            Ok(Record::Tally(tally)) => batch.push_tally(&tally),
             Err(newer @ (WireError::Version(_) | WireError::NewerFields)) => return Err(newer),
             Err(error) => batch.push_reject(&Reject {
                 received_ns: unix_ns(),
                 tenant: DEFAULT_TENANT.into(),
-                source: "spool".into(),
+                source: SPOOL_SOURCE.into(),
                 format: "".into(),
                 reason: RejectReason::UnknownFormat,
                 detail: format!("a record of the spool cannot be read: {error}").into(),

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use event::Counter;
 use spool::AppendError;
 
 /// What a sender is told of a delivery that is durable.
 #[derive(Debug, Default)]
 pub(crate) struct Receipt {
+    /// Bytes of the payload, unpacked.
+    pub(crate) payload_bytes: u64,
     /// Records that became hop events.
     pub(crate) accepted: u64,
     /// Records that became rejects (stored as well).
@@ -47,6 +50,16 @@ impl Refusal {
             Self::Busy(after) => *after,
             Self::Spool(error) => error.retry_after().unwrap_or(Duration::from_secs(1)),
             Self::Stopped => Duration::from_secs(1),
+        }
+    }
+
+    /// The cause as a counter of the ledger.
+    pub(crate) fn counter(&self) -> Counter {
+        match self {
+            Self::Busy(_) => Counter::RefusedBusy,
+            Self::Spool(AppendError::Full { .. }) => Counter::RefusedSpoolFull,
+            Self::Spool(_) => Counter::RefusedSpoolFailed,
+            Self::Stopped => Counter::RefusedStopped,
         }
     }
 

@@ -152,7 +152,7 @@ fn filter(query: EventsQuery, now_ns: i64, most: usize) -> Result<SearchFilter, 
     })
 }
 
-fn wrong(name: &str, text: &str, expected: &str) -> Problem {
+pub(super) fn wrong(name: &str, text: &str, expected: &str) -> Problem {
     Problem::bad_request(&format!("`{name}` = {text:?} is not {expected}"))
 }
 
@@ -169,14 +169,14 @@ fn status(text: &str) -> Result<(Option<u16>, Option<u8>), Problem> {
     }
 }
 
-fn time(name: &str, text: &str) -> Result<i64, Problem> {
+pub(super) fn time(name: &str, text: &str) -> Result<i64, Problem> {
     let unreadable = || wrong(name, text, "a time such as 2026-11-21T20:00:00Z");
     let at: jiff::Timestamp = text.parse().map_err(|_| unreadable())?;
     i64::try_from(at.as_nanosecond()).map_err(|_| unreadable())
 }
 
 /// `15m` as nanoseconds.
-fn since(text: &str) -> Result<i64, Problem> {
+pub(super) fn since(text: &str) -> Result<i64, Problem> {
     let unreadable = || wrong("since", text, "a time span such as 15m, 6h or 7d");
     let unit_s = match text.chars().last() {
         Some('s') => 1,

@@ -3,6 +3,7 @@
 pub(crate) mod answer;
 mod events;
 mod health;
+mod ledger;
 mod openapi;
 mod problem;
 mod rejects;
@@ -33,9 +34,13 @@ use crate::metrics::Metrics;
 pub(crate) struct Api {
     store: watch::Receiver<Option<Store>>,
     readers: Arc<[Reader]>,
+    /// Configured inputs with their tenants.
+    sources: Arc<[(String, answer::ConfiguredSource)]>,
     /// Who a request without a token is; `None` where a token is needed.
     open: Option<Caller>,
     answer_rows: usize,
+    /// How long the tables surely keep rows, seconds.
+    rows_kept_s: i64,
     /// How long after its last record a request may still grow.
     settle_ns: i64,
     metrics: Arc<Metrics>,
@@ -54,8 +59,10 @@ impl Api {
         Self {
             store,
             readers: settings.readers.clone().into(),
+            sources: ledger::configured(settings).into(),
             open: open.then(Caller::open),
             answer_rows: settings.limits.answer_rows,
+            rows_kept_s: ledger::rows_kept_s(&settings.retention),
             settle_ns: i64::try_from(settings.correlate.settle.as_nanos()).unwrap_or(i64::MAX),
             metrics,
             readiness,
@@ -125,6 +132,7 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/rejects", get(rejects::rejects))
         .route("/api/v1/sources", get(sources::sources))
+        .route("/api/v1/ledger", get(ledger::ledger))
         .route("/api/v1/openapi.json", get(openapi::document))
         .nest("/tempo", tempo::routes())
         .route("/healthz", get(health::alive))

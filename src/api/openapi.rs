@@ -18,6 +18,7 @@ use utoipa::OpenApi as _;
         super::events::events,
         super::rejects::rejects,
         super::sources::sources,
+        super::ledger::ledger,
     ),
     components(schemas(super::Problem))
 )]

@@ -3,39 +3,10 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use serde::Serialize;
 
-use super::answer::time_text;
+use super::answer::{ReasonCount, SourceAnswer, SourcesAnswer, time_text};
 use super::{Api, Problem};
 use crate::access::Role;
-
-/// Every input that brought anything in the last seven days.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(crate) struct SourcesAnswer {
-    sources: Vec<SourceAnswer>,
-}
-
-/// One input.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(crate) struct SourceAnswer {
-    /// Its configured name.
-    source: String,
-    /// First receipt in the window, RFC 3339.
-    first_received: String,
-    /// Last receipt, RFC 3339.
-    last_received: String,
-    /// Events; a redelivered one counts twice.
-    events: u64,
-    /// Rejects by reason, most first.
-    rejects: Vec<ReasonCount>,
-}
-
-/// How many rejects had a reason.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(crate) struct ReasonCount {
-    reason: String,
-    count: u64,
-}
 
 /// Inputs with their counts over the last seven days.
 #[utoipa::path(

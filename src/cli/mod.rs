@@ -3,6 +3,7 @@
 //! Exit codes by contract: 0 done or found, 1 not found or something rejected, 2 an error.
 
 mod client;
+mod doctor;
 mod engine;
 pub(crate) mod explain;
 mod import;
@@ -44,6 +45,8 @@ enum Command {
     Search(search::Arguments),
     /// Follow hop events as they arrive
     Tail(tail::Arguments),
+    /// Say what is wrong with a running service, its sources and its books
+    Doctor(doctor::Arguments),
     /// Prove on this machine that nothing acknowledged is lost, through kills and other faults
     Verify(verify::Arguments),
 }
@@ -59,6 +62,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Trace(arguments) => trace::run(arguments),
         Command::Search(arguments) => search::run(arguments),
         Command::Tail(arguments) => tail::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
     }
 }

@@ -229,6 +229,11 @@ pub(crate) const KEYS: &[Key] = &[
         "",
         "Export requests that took longer, such as `1s`, whatever the share. Empty: no such rule.",
     ),
+    key(
+        "stats.interval",
+        "60s",
+        "Between two looks at what senders report of themselves (`stats` of a source).",
+    ),
     key("telemetry.log", "info", "What the service says of itself on stderr; tracing's filter syntax."),
     key("telemetry.log_format", "text", "`text` or `json`."),
     key("telemetry.otlp_endpoint", "", "Where the service's own spans go (OTLP/gRPC). Empty: nowhere."),

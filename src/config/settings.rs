@@ -11,6 +11,9 @@ use super::{ConfigError, KEYS, Written, values};
 /// Two batches of a large delivery (`accept::sink`), or one and the largest record.
 const LEAST_SEGMENT_BYTES: u64 = 8 << 20;
 
+/// Oftener a sender's statistics are not read: each look costs it megabytes.
+const LEAST_STATS_INTERVAL: Duration = Duration::from_secs(1);
+
 /// What `serve` runs by.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -34,6 +37,8 @@ pub(crate) struct Settings {
     /// `None` where no traces are exported.
     pub(crate) export: Option<ExportSettings>,
     pub(crate) telemetry: TelemetrySettings,
+    /// Between two looks at senders' statistics.
+    pub(crate) stats_interval: Duration,
     pub(crate) drain_deadline: Duration,
     pub(crate) drain_delay: Duration,
     /// Whether a port other than loopback was allowed to stand open.
@@ -187,6 +192,7 @@ impl Settings {
                 })?,
                 otlp_endpoint: written.optional("telemetry.otlp_endpoint"),
             },
+            stats_interval: written.duration("stats.interval")?.max(LEAST_STATS_INTERVAL),
             drain_deadline: written.duration("drain.deadline")?,
             drain_delay: written.duration("drain.delay")?,
             readers: readers(&written.readers, &written.tables_origin)?,

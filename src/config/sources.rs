@@ -89,6 +89,8 @@ pub(crate) struct Source {
     pub(crate) preset: String,
     /// Globs of followed files.
     pub(crate) paths: Vec<String>,
+    /// Where its senders' own statistics are.
+    pub(crate) stats: Vec<String>,
     /// What is known of every record.
     pub(crate) origin: decode::Origin,
 }
@@ -104,6 +106,7 @@ impl Source {
             header: DEFAULT_HEADER.to_owned(),
             preset: String::new(),
             paths: Vec::new(),
+            stats: Vec::new(),
             origin: decode::Origin::default(),
         }
     }
@@ -128,6 +131,8 @@ pub(crate) const DEFAULT_TENANT: &str = "default";
 const DEFAULT_HEADER: &str = "authorization";
 /// Names become column values and metric labels; both want them short.
 const MAX_NAME_BYTES: usize = 64;
+/// Senders of one source whose statistics are read, eight at a time: a minute is enough for them.
+const MOST_STATS: usize = 1_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -146,6 +151,8 @@ struct WrittenSource {
     preset: String,
     #[serde(default)]
     paths: Vec<String>,
+    #[serde(default)]
+    stats: Vec<String>,
     #[serde(default)]
     hop: String,
     #[serde(default)]
@@ -175,6 +182,7 @@ const SOURCE_KEYS: &[&str] = &[
     "header",
     "preset",
     "paths",
+    "stats",
     "hop",
     "direction",
     "node",
@@ -223,6 +231,7 @@ pub(super) fn sources(
                 &format!("source `{name}`: `paths` goes with kind = \"file\", and it needs them"),
             ));
         }
+        check_stats(&name, source.kind, &source.stats).map_err(|reason| wrong(origin, &reason))?;
         let word =
             |what: &str, text: &str| wrong(origin, &format!("source `{name}`: `{text}` is not a {what}"));
         let hop = known(&source.hop, Hop::from_name).ok_or_else(|| word("hop", &source.hop))?;
@@ -238,6 +247,7 @@ pub(super) fn sources(
             header: source.header.unwrap_or_else(|| DEFAULT_HEADER.to_owned()).to_ascii_lowercase(),
             preset: source.preset,
             paths: source.paths,
+            stats: source.stats,
             origin: decode::Origin {
                 hop,
                 direction,
@@ -251,6 +261,26 @@ pub(super) fn sources(
         });
     }
     Ok((sources, formats))
+}
+
+/// Statistics are Envoy's, of the loggers that speak ALS and OTLP.
+fn check_stats(name: &str, kind: SourceKind, stats: &[String]) -> Result<(), String> {
+    if !stats.is_empty() && !matches!(kind, SourceKind::Als | SourceKind::Otlp) {
+        return Err(format!("source `{name}`: `stats` goes with kind = \"als\" or \"otlp\""));
+    }
+    if stats.len() > MOST_STATS {
+        return Err(format!("source `{name}`: `stats` has more than {MOST_STATS} URLs"));
+    }
+    let is_url = |text: &&String| {
+        let uri = text.parse::<http::Uri>().ok();
+        uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
+    };
+    match stats.iter().find(|text| !is_url(text)) {
+        None => Ok(()),
+        Some(text) => Err(format!(
+            "source `{name}`: {text:?} in `stats` is no URL such as http://10.0.0.1:15090/stats/prometheus"
+        )),
+    }
 }
 
 /// Validates the `[[reader]]` tables.

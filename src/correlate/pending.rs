@@ -169,7 +169,7 @@ impl Pending {
                     self.add_event(&event, Place { chunk, at }, shipped_us);
                     added += 1;
                 }
-                Ok(event::Record::Reject(_)) | Err(_) => unreadable += 1,
+                Ok(_) | Err(_) => unreadable += 1,
             }
         }
         if added > 0 {

@@ -30,7 +30,7 @@ fn packed(events: &[HopEvent<'static>]) -> Bytes {
 fn keys(settled: &[Settled]) -> Vec<BTreeSet<u64>> {
     let key = |bytes: &[u8]| match event::wire::read(bytes).unwrap() {
         event::Record::Event(event) => event.event_key,
-        event::Record::Reject(_) => panic!("an event"),
+        _ => panic!("an event"),
     };
     let mut groups: Vec<BTreeSet<u64>> =
         settled.iter().map(|group| group.events().map(key).collect()).collect();

@@ -170,9 +170,10 @@ impl Inflow {
             landed(self.appends.join_next().await)?;
         }
         let mut hold = self.intake.acceptor.gate().hold();
-        hold.grow(2 * message.len()).map_err(|refusal| grpc::status(&refusal))?;
+        hold.grow(2 * message.len())
+            .map_err(|refusal| grpc::status(&self.intake.acceptor.refuse(&self.source, refusal)))?;
         let stream = &mut self.stream;
-        let sink = self.intake.acceptor.decode_here(&self.source, |delivery, rules, sink| {
+        let sink = self.intake.acceptor.decode_here(&self.source, message.len(), |delivery, rules, sink| {
             stream.decode(&message, delivery, rules, sink);
         });
         let (acceptor, source) = (self.intake.acceptor.clone(), Arc::clone(&self.source));

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use decode::compression::decompress;
+use event::Counter;
 use futures_util::StreamExt as _;
 
 use super::Intake;
@@ -30,6 +31,7 @@ pub(crate) async fn read(
 ) -> Result<Unpacked, Problem> {
     let cap = intake.limits.body_bytes;
     let too_large = || {
+        intake.acceptor.unread(source, Counter::TooLarge);
         Problem::too_large(&format!(
             "the body is larger than {cap} bytes (`limits.body`): send smaller batches"
         ))
@@ -43,15 +45,22 @@ pub(crate) async fn read(
     let mut packed = BytesMut::new();
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
-        let chunk =
-            chunk.map_err(|_| Problem::bad_request("the connection broke in the middle of the body"))?;
+        let chunk = chunk.map_err(|_| {
+            intake.acceptor.unread(source, Counter::BrokenOff);
+            Problem::bad_request("the connection broke in the middle of the body")
+        })?;
         if packed.len() + chunk.len() > cap {
             return Err(too_large());
         }
-        hold.grow(chunk.len()).map_err(|refusal| Problem::from(&refusal))?;
+        hold.grow(chunk.len()).map_err(|refusal| refuse(intake, source, refusal))?;
         packed.extend_from_slice(&chunk);
     }
     unpack(intake, source, headers, packed.freeze(), hold).await
+}
+
+/// A refusal before anything was decoded, counted.
+fn refuse(intake: &Intake, source: &Source, refusal: Refusal) -> Problem {
+    Problem::from(&intake.acceptor.refuse(source, refusal))
 }
 
 async fn unpack(
@@ -67,18 +76,18 @@ async fn unpack(
     // Off the runtime: a body may unpack to hundreds of megabytes.
     let unpacked = tokio::task::spawn_blocking(move || decompress(packed, encoding.as_deref(), cap))
         .await
-        .map_err(|_| Problem::from(&Refusal::Stopped))?;
+        .map_err(|_| refuse(intake, source, Refusal::Stopped))?;
     match unpacked {
         Ok(bytes) => {
             // The packed bytes are gone; what is unpacked is held instead. Encoded, a few batches at a time exist.
             hold.grow(bytes.len().saturating_sub(original.len()))
-                .map_err(|refusal| Problem::from(&refusal))?;
+                .map_err(|refusal| refuse(intake, source, refusal))?;
             Ok(Unpacked { bytes, hold })
         }
         Err(error) => {
             let detail = format!("cannot unpack the body: {error}");
             let problem = Problem::bad_request(&detail);
-            let kept = intake.acceptor.accept(source, hold, move |delivery, rules, sink| {
+            let kept = intake.acceptor.accept(source, hold, original.len(), move |delivery, rules, sink| {
                 delivery.refuse_packed(rules, &detail, &original, sink);
             });
             // Not kept means that it may come again, as for any other delivery.

@@ -46,10 +46,10 @@ async fn receive(
         Ok(unpacked) => unpacked,
         Err(problem) => return problem.into_response(),
     };
-    let preset = source.preset.clone();
+    let (preset, payload_bytes) = (source.preset.clone(), unpacked.bytes.len());
     let outcome = intake
         .acceptor
-        .accept(&source, unpacked.hold, move |delivery, rules, sink| {
+        .accept(&source, unpacked.hold, payload_bytes, move |delivery, rules, sink| {
             // The name was checked at start; empty means that the lines say which.
             let preset = rules.fastly.find(&preset).ok();
             decode::fastly::decode_with(&unpacked.bytes, preset, delivery, rules, sink);

@@ -46,7 +46,7 @@ pub(crate) async fn follow(
         let mut advanced = false;
         for file in &mut followed {
             while let Some(chunk) = file.next_chunk() {
-                let sink = acceptor.decode_here(&source, |delivery, rules, sink| {
+                let sink = acceptor.decode_here(&source, chunk.len(), |delivery, rules, sink| {
                     decode::envoy::decode_lines(&chunk, delivery, rules, sink);
                 });
                 let accepted = tokio::select! {

@@ -36,9 +36,10 @@ async fn receive(
         Ok(unpacked) => unpacked,
         Err(problem) => return problem.into_response(),
     };
+    let payload_bytes = unpacked.bytes.len();
     let outcome = intake
         .acceptor
-        .accept(&source, unpacked.hold, move |delivery, rules, sink| {
+        .accept(&source, unpacked.hold, payload_bytes, move |delivery, rules, sink| {
             decode::envoy::decode_lines(&unpacked.bytes, delivery, rules, sink);
         })
         .await;

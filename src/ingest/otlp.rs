@@ -92,7 +92,8 @@ async fn receive_grpc(State(intake): State<Intake>, request: Request) -> Respons
         async move {
             let message = request.into_inner();
             let mut hold = intake.acceptor.gate().hold();
-            hold.grow(2 * message.len()).map_err(|refusal: Refusal| grpc::status(&refusal))?;
+            hold.grow(2 * message.len())
+                .map_err(|refusal: Refusal| grpc::status(&intake.acceptor.refuse(&source, refusal)))?;
             let receipt = accept(&intake, &source, message, hold, false)
                 .await
                 .map_err(|problem| grpc::status_of(&problem))?;
@@ -111,7 +112,7 @@ async fn accept(
 ) -> Result<Receipt, Problem> {
     intake
         .acceptor
-        .accept(source, hold, move |delivery, rules, sink| {
+        .accept(source, hold, message.len(), move |delivery, rules, sink| {
             if json {
                 decode::otlp::decode_json(&message, delivery, rules, sink);
             } else {

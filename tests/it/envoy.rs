@@ -80,6 +80,13 @@ impl Envoy {
         get(self.listener, path, &all).unwrap_or_else(|error| panic!("GET {path} through Envoy: {error}"))
     }
 
+    /// Its admin interface.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        let file = self.log_dir.join("envoy.envoy-admin");
+        let text = fs::read_to_string(file).expect("Envoy said where its admin interface is");
+        text.trim().parse().expect("an address")
+    }
+
     /// The file that Istio's TEXT format is written to.
     pub(crate) fn text_log(&self) -> PathBuf {
         self.log_dir.join("istio.text.log")

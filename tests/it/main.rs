@@ -25,6 +25,7 @@ mod envoy;
 mod explain;
 mod export;
 mod exposure;
+mod ledger;
 mod live;
 mod query;
 mod receiver;

@@ -2,7 +2,8 @@
 //!
 //! - [`HopEvent`] is the domain type. It borrows from the payload it was decoded from, and carries no serde: wire
 //!   types (Fastly JSON, Envoy protobuf, ClickHouse columns, API answers) live where they are spoken.
-//! - [`Record`] is what the spool carries: an event or a [`Reject`], in the versioned byte form of [`wire`].
+//! - [`Record`] is what the spool carries: an event, a [`Reject`] or a [`Tally`] of the ledger, in the versioned byte form
+//!   of [`wire`].
 //! - [`key`] makes the event key: what makes a hop event itself, so a redelivery is known as one.
 //!
 //! No IO, no clock.
@@ -14,6 +15,7 @@ mod notes;
 mod owned;
 mod personal;
 mod reject;
+mod tally;
 pub mod wire;
 
 pub use fields::{Attributes, Field, HopEvent, Text};
@@ -21,3 +23,4 @@ pub use kinds::{Direction, Hop, Precision};
 pub use notes::Notes;
 pub use personal::{MASK, PERSONAL, is_personal};
 pub use reject::{Record, Reject, RejectReason};
+pub use tally::{Counter, Counts, Tally};

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::fields::{HopEvent, Text};
+use crate::tally::Tally;
 
 macro_rules! reasons {
     ($( $(#[$doc:meta])* $variant:ident = $number:literal $name:literal ),* $(,)?) => {
@@ -88,4 +89,6 @@ pub enum Record<'a> {
     Event(Box<HopEvent<'a>>),
     /// A reject.
     Reject(Reject<'a>),
+    /// An entry of the ledger.
+    Tally(Tally<'a>),
 }

@@ -1,9 +1,10 @@
 //! The byte form of records in the spool: versioned, stable over upgrades, read without copying.
 //!
 //! ```text
-//! record  = version u8 (1) · kind u8 (1 event, 2 reject) · body
+//! record  = version u8 · kind u8 · body; version 1 has the kinds 1 event and 2 reject, version 2 the kind 3 tally
 //! event   = presence map u128 LE (bit n = field number n of the table in `fields`) · present values in table order
 //! reject  = received i64 · tenant · source · format · reason u8 · detail · offset u64 · length u64 · bytes
+//! tally   = received i64 · tenant · source · varint count, then number u8 and varint of each counter
 //! value   = text, bytes: varint length, then the bytes · u16/u32/u64, Option of them: varint
 //!           i64: zigzag varint · u128: 16 bytes LE · u8, bool, enums: 1 byte · f64: 8 bytes LE
 //!           attributes: varint count, then name and text of each
@@ -19,23 +20,28 @@ mod value;
 
 use crate::fields::HopEvent;
 use crate::reject::{Record, Reject, RejectReason};
+use crate::tally::{Counter, Counts, Tally};
 
 pub(crate) use value::{Reader, Value};
 pub use value::{VERSION, WireError};
 use value::{put_bytes, put_varint};
 
+/// Version of events and rejects.
+const FIRST: u8 = 1;
 const KIND_EVENT: u8 = 1;
 const KIND_REJECT: u8 = 2;
+/// Of [`VERSION`], so that a service that knows no ledger keeps the segment for one that does.
+const KIND_TALLY: u8 = 3;
 
 /// Appends one event.
 pub fn put_event(event: &HopEvent<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(&[VERSION, KIND_EVENT]);
+    out.extend_from_slice(&[FIRST, KIND_EVENT]);
     event.put_fields(out);
 }
 
 /// Appends one reject.
 pub fn put_reject(reject: &Reject<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(&[VERSION, KIND_REJECT]);
+    out.extend_from_slice(&[FIRST, KIND_REJECT]);
     reject.received_ns.put(out);
     reject.tenant.put(out);
     reject.source.put(out);
@@ -47,16 +53,35 @@ pub fn put_reject(reject: &Reject<'_>, out: &mut Vec<u8>) {
     put_bytes(&reject.bytes, out);
 }
 
+/// Appends one entry of the ledger.
+pub fn put_tally(tally: &Tally<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[VERSION, KIND_TALLY]);
+    tally.received_ns.put(out);
+    tally.tenant.put(out);
+    tally.source.put(out);
+    put_varint(tally.counts.present().count() as u64, out);
+    for (counter, count) in tally.counts.present() {
+        out.push(counter as u8);
+        put_varint(count, out);
+    }
+}
+
+fn take_counts(reader: &mut Reader<'_>) -> Result<Counts, WireError> {
+    let mut counts = Counts::default();
+    for _ in 0..reader.varint()? {
+        let counter = Counter::from_number(reader.byte()?).ok_or(WireError::NewerFields)?;
+        counts.add(counter, reader.varint()?);
+    }
+    Ok(counts)
+}
+
 /// Reads one record that fills `bytes`.
 pub fn read(bytes: &[u8]) -> Result<Record<'_>, WireError> {
     let mut reader = Reader::from(bytes);
     let [version, kind] = reader.array()?;
-    if version != VERSION {
-        return Err(WireError::Version(version));
-    }
-    match kind {
-        KIND_EVENT => HopEvent::take_fields(&mut reader).map(|event| Record::Event(Box::new(event))),
-        KIND_REJECT => Ok(Record::Reject(Reject {
+    match (version, kind) {
+        (FIRST, KIND_EVENT) => HopEvent::take_fields(&mut reader).map(|event| Record::Event(Box::new(event))),
+        (FIRST, KIND_REJECT) => Ok(Record::Reject(Reject {
             received_ns: Value::take(&mut reader)?,
             tenant: Value::take(&mut reader)?,
             source: Value::take(&mut reader)?,
@@ -67,7 +92,14 @@ pub fn read(bytes: &[u8]) -> Result<Record<'_>, WireError> {
             length: reader.varint()?,
             bytes: Cow::Borrowed(reader.bytes()?),
         })),
-        _ => Err(WireError::Value),
+        (VERSION, KIND_TALLY) => Ok(Record::Tally(Tally {
+            received_ns: Value::take(&mut reader)?,
+            tenant: Value::take(&mut reader)?,
+            source: Value::take(&mut reader)?,
+            counts: take_counts(&mut reader)?,
+        })),
+        (FIRST | VERSION, _) => Err(WireError::Value),
+        _ => Err(WireError::Version(version)),
     }
 }
 
@@ -121,9 +153,23 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_of_the_ledger_comes_back_as_it_was_and_its_form_does_not_move() {
+        let mut counts = Counts::default();
+        counts.add(Counter::Accepted, 300);
+        counts.add(Counter::LostRecords, 1);
+        let tally = Tally { received_ns: 1, tenant: "t".into(), source: "s".into(), counts };
+        let mut bytes = Vec::new();
+        put_tally(&tally, &mut bytes);
+        assert_eq!(bytes, [2, 3, 2, 1, b't', 1, b's', 2, 3, 0xac, 0x02, 14, 1]);
+        assert_eq!(read(&bytes), Ok(Record::Tally(tally)));
+        assert_eq!(read(&[2, 3, 0, 0, 0, 1, 200, 1]), Err(WireError::NewerFields));
+        assert_eq!(read(&[2, KIND_EVENT]), Err(WireError::Value));
+    }
+
+    #[test]
     fn a_newer_writer_is_told_apart_from_damage() {
         assert_eq!(read(&[9, 1]), Err(WireError::Version(9)));
-        let mut bytes = vec![VERSION, KIND_EVENT];
+        let mut bytes = vec![FIRST, KIND_EVENT];
         bytes.extend_from_slice(&(1u128 << 127).to_le_bytes());
         assert_eq!(read(&bytes), Err(WireError::NewerFields));
     }
@@ -139,7 +185,7 @@ mod tests {
         fn damage_never_panics(mut bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = read(&bytes);
             if bytes.len() > 2 {
-                bytes[0] = VERSION;
+                bytes[0] = FIRST;
                 bytes[1] = KIND_EVENT;
                 let _ = read(&bytes);
             }

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use event::{Reject, RejectReason};
 
+use crate::batch::ledger::Ledger;
 use crate::batch::{Batch, put_reject, rejects_block};
 use crate::client::{INSERT_TIMEOUT, Store, failed};
 use crate::error::{Fault, InsertError, StoreError, fault};
@@ -37,22 +38,26 @@ impl Store {
         instance: &str,
     ) -> Result<Inserted, InsertError> {
         let name = format!("{:032x}", u128::from_be_bytes(segment));
-        let mut refused = rejects_block();
+        let mut refused = Refused { rejects: rejects_block(), ledger: Ledger::default() };
         // Ids before events: whoever sees an event, in a count or a search, also finds it by its ids.
         self.insert_block("ids", &batch.ids, format!("{name}-ids")).await?;
         self.insert_bisecting("events", &batch.events, &name, &mut refused).await?;
         let rollup = batch.rollup.block();
         tokio::try_join!(
             self.insert_block("rejects", &batch.rejects, format!("{name}-rejects")),
-            self.insert_block("rejects", &refused, format!("{name}-refused")),
+            self.insert_block("rejects", &refused.rejects, format!("{name}-refused")),
             self.insert_block("rollup_minute", &rollup, format!("{name}-rollup_minute")),
             self.insert_block("recent", &batch.recent, format!("{name}-recent")),
         )?;
+        let refused_rows = refused.rejects.rows;
         let inserted = Inserted {
-            events: (batch.events.rows - refused.rows) as u64,
-            rejects: (batch.rejects.rows + refused.rows) as u64,
-            refused: refused.rows as u64,
+            events: (batch.events.rows - refused_rows) as u64,
+            rejects: (batch.rejects.rows + refused_rows) as u64,
+            refused: refused_rows as u64,
         };
+        // After the rows: whoever reads both while this goes on sees rows without an entry, never an entry without rows.
+        let ledger = batch.ledger.block(&mut refused.ledger);
+        self.insert_block("ledger", &ledger, format!("{name}-ledger")).await?;
         let shipped = shipped_block(batch, segment, instance, inserted);
         self.insert_block("shipped", &shipped, format!("{name}-shipped")).await?;
         Ok(inserted)
@@ -78,7 +83,7 @@ impl Store {
         table: &'static str,
         block: &Block,
         segment: &str,
-        refused: &mut Block,
+        refused: &mut Refused,
     ) -> Result<(), InsertError> {
         let Err(error) = self.insert_block(table, block, format!("{segment}-{table}")).await else {
             return Ok(());
@@ -105,7 +110,11 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
-        tracing::warn!(segment, rows = refused.rows, "the store refused rows for good; kept them as rejects");
+        tracing::warn!(
+            segment,
+            rows = refused.rejects.rows,
+            "the store refused rows for good; kept them as rejects"
+        );
         Ok(())
     }
 
@@ -175,6 +184,14 @@ impl Store {
     }
 }
 
+/// Events that the store refused for good.
+struct Refused {
+    /// As rejects.
+    rejects: Block,
+    /// As entries of the ledger.
+    ledger: Ledger,
+}
+
 /// Whether a line of the schema declares this column with this type.
 fn declares(line: &str, name: &str, type_name: &str) -> bool {
     let rest = line.strip_prefix(name).and_then(|rest| rest.strip_prefix(' '));
@@ -196,7 +213,7 @@ fn halves(range: std::ops::Range<usize>) -> Vec<std::ops::Range<usize>> {
 }
 
 /// Turns the only row of `part` into a reject: its text values by name, for a person to read.
-fn refuse(part: &Block, error: &InsertError, refused: &mut Block) {
+fn refuse(part: &Block, error: &InsertError, refused: &mut Refused) {
     let (mut tenant, mut source, mut format) = Default::default();
     let mut bytes = String::new();
     for (name, text) in part.texts_of_row(0) {
@@ -226,7 +243,8 @@ fn refuse(part: &Block, error: &InsertError, refused: &mut Block) {
         length,
         bytes: Cow::Owned(bytes),
     };
-    put_reject(refused, &reject);
+    refused.ledger.refuse(&reject.tenant, &reject.source, reject.received_ns);
+    put_reject(&mut refused.rejects, &reject);
 }
 
 fn shipped_block(batch: &Batch, segment: [u8; 16], instance: &str, inserted: Inserted) -> Block {

@@ -227,6 +227,7 @@ fn written(record: &Record<'_>) -> Vec<u8> {
     match record {
         Record::Event(event) => wire::put_event(event, &mut out),
         Record::Reject(reject) => wire::put_reject(reject, &mut out),
+        Record::Tally(tally) => wire::put_tally(tally, &mut out),
     }
     out
 }

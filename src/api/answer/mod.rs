@@ -5,7 +5,9 @@
 //! keys. Times are RFC 3339 with nanoseconds, durations nanoseconds.
 
 mod event;
+mod ledger;
 mod request;
+mod sources;
 mod span;
 
 use correlation::Id;
@@ -13,7 +15,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub(crate) use event::{EventAnswer, time_text};
+#[cfg(test)]
+pub(crate) use ledger::SenderAnswer;
+pub(crate) use ledger::{ConfiguredSource, InstanceAnswer, Judged, LedgerAnswer, LedgerLine};
 pub(crate) use request::{GapAnswer, PartAnswer, RequestAnswer, SkewAnswer};
+pub(crate) use sources::{ReasonCount, SourceAnswer, SourcesAnswer};
 pub(crate) use span::SpanAnswer;
 #[cfg(test)]
 pub(crate) use span::{HttpAnswer, LinkAnswer, VerdictAnswer};

@@ -9,8 +9,8 @@ use crate::notes::Notes;
 type Text<'a> = Cow<'a, str>;
 type Attributes<'a> = Vec<(Text<'a>, Text<'a>)>;
 
-/// Version of the byte form that this build writes.
-pub const VERSION: u8 = 1;
+/// Newest version of the byte form that this build writes and reads: that of tallies.
+pub const VERSION: u8 = 2;
 
 /// Why bytes could not be read as a record. All but `Version` and `NewerFields` mean damage that a checksum missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

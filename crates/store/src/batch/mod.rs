@@ -1,17 +1,19 @@
 //! One segment's rows, column by column, ready to insert. Buffers are kept from batch to batch by [`Batch::clear`].
 
 pub(crate) mod events;
+pub(crate) mod ledger;
 mod rollup;
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use correlation::IdKind;
-use event::{HopEvent, Record, Reject, RejectReason};
+use event::{HopEvent, Record, Reject, RejectReason, Tally};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::locator::Locator;
 use crate::native::{Block, Cell, Column};
+use ledger::Ledger;
 use rollup::Rollup;
 
 /// Most records of one batch. One insert is one block, and so atomic, below the engine's 1,048,449 rows; ids are at most
@@ -26,6 +28,7 @@ pub struct Batch {
     pub(crate) rejects: Block,
     pub(crate) recent: Block,
     pub(crate) rollup: Rollup,
+    pub(crate) ledger: Ledger,
     /// Sets of ids seen in this batch, by hash: a request's hops share them.
     seen: HashSet<u128>,
     pub(crate) received_ns: Option<(i64, i64)>,
@@ -46,6 +49,7 @@ impl Batch {
             rejects: rejects_block(),
             recent: recent_block(),
             rollup: Rollup::new(),
+            ledger: Ledger::default(),
             seen: HashSet::new(),
             received_ns: None,
         }
@@ -56,6 +60,7 @@ impl Batch {
         match record {
             Record::Event(event) => self.push_event(event),
             Record::Reject(reject) => self.push_reject(reject),
+            Record::Tally(tally) => self.push_tally(tally),
         }
     }
 
@@ -69,6 +74,7 @@ impl Batch {
             self.push_ids(&event.tenant, locator.bucket_s, ids);
         }
         self.rollup.add(event);
+        self.ledger.event(&event.tenant, &event.source, event.received_ns);
         self.note_received(event.received_ns);
     }
 
@@ -101,10 +107,22 @@ impl Batch {
     /// Adds a reject.
     pub fn push_reject(&mut self, reject: &Reject<'_>) {
         put_reject(&mut self.rejects, reject);
+        self.ledger.reject(&reject.tenant, &reject.source, reject.received_ns);
         self.note_received(reject.received_ns);
     }
 
-    /// Records pushed since the last [`Self::clear`].
+    /// Adds an entry of the ledger.
+    pub fn push_tally(&mut self, tally: &Tally<'_>) {
+        self.ledger.tally(tally);
+        self.note_received(tally.received_ns);
+    }
+
+    /// Records pushed, by tenant and source.
+    pub fn records_by_source(&self) -> BTreeMap<(String, String), u64> {
+        self.ledger.stored()
+    }
+
+    /// Events and rejects pushed since the last [`Self::clear`].
     pub fn len(&self) -> usize {
         self.events.rows + self.rejects.rows
     }
@@ -131,6 +149,7 @@ impl Batch {
         self.rejects.clear();
         self.recent.clear();
         self.rollup.clear();
+        self.ledger.clear();
         self.seen.clear();
         self.received_ns = None;
     }

@@ -55,6 +55,8 @@ pub const SCHEMA: &[File] = files![
     "0003_otel/01_ids_by_text.sql",
     "0003_otel/02_events_by_trace.sql",
     "0003_otel/03_events_by_start.sql",
+    "0004_ledger/01_ledger.sql",
+    "0004_ledger/02_ledger_spread.sql",
 ];
 
 /// How long rows are kept, after the schema.
@@ -68,6 +70,7 @@ pub const RETENTION: &[File] = files![
     "retention/07_recent.sql",
     "retention/08_exports.sql",
     "retention/09_skew.sql",
+    "retention/10_ledger.sql",
 ];
 
 /// Views in the shape of other schemas, last.

@@ -3,6 +3,7 @@
 mod audit;
 mod events;
 mod ids;
+mod ledger;
 mod recent;
 mod rejects;
 mod search;
@@ -15,6 +16,7 @@ pub mod tempo;
 pub use audit::{AuditContent, AuditHost, AuditRow, AuditSums};
 pub use events::{Columns, EventRow, MAX_EVENTS};
 pub use ids::{IdRow, MAX_ROWS_PER_ID};
+pub use ledger::{KeyedRow, LedgerFilter, LedgerRow, MOST_KEYS};
 pub use recent::RecentChunk;
 pub use rejects::RejectFilter;
 pub use search::{Cursor, SearchFilter, SearchOrder};

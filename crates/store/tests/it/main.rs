@@ -6,6 +6,7 @@
 
 mod correlate;
 mod exactly_once;
+mod ledger;
 mod lookup;
 mod otel;
 mod schema;
