@@ -19,11 +19,12 @@ use axum::response::Response;
 use axum::routing::post;
 use bytes::Bytes;
 use decode::envoy::AlsStream;
+use event::Counter;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use super::listen::jittered;
 use super::{Intake, grpc};
@@ -116,6 +117,9 @@ impl Inflow {
                         // What came before a sender broke off counts, too.
                         self.settle().await?;
                         metrics.stream_ended(StreamEnd::Sender);
+                        if ended.as_ref().is_err_and(|status| status.code() == Code::OutOfRange) {
+                            self.intake.acceptor.unread(&self.source, Counter::TooLarge);
+                        }
                         return ended.map(|_| ());
                     }
                 },

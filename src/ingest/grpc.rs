@@ -65,6 +65,12 @@ impl Decoder for BytesCodec {
     }
 }
 
+/// Whether a call was answered so because a message was over its limit: tonic says it before any of our code runs.
+pub(super) fn is_too_large(response: &http::Response<tonic::body::Body>) -> bool {
+    let code = response.headers().get("grpc-status");
+    code.is_some_and(|code| code.as_bytes() == (Code::OutOfRange as i32).to_string().as_bytes())
+}
+
 /// A refusal in gRPC's words: come back later.
 pub(super) fn status(refusal: &Refusal) -> Status {
     match refusal {

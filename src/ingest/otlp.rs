@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
 use decode::otlp::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
+use event::Counter;
 use prost::Message as _;
 use serde_json::json;
 
@@ -87,6 +88,7 @@ async fn receive_grpc(State(intake): State<Intake>, request: Request) -> Respons
         Err(problem) => return grpc::answer(grpc::status_of(&problem).into_http()),
     };
     let mut server = grpc::server(intake.limits.grpc_message_bytes);
+    let (acceptor, of) = (intake.acceptor.clone(), Arc::clone(&source));
     let service = tower::service_fn(move |request: tonic::Request<Bytes>| {
         let (intake, source) = (intake.clone(), Arc::clone(&source));
         async move {
@@ -100,7 +102,11 @@ async fn receive_grpc(State(intake): State<Intake>, request: Request) -> Respons
             Ok(tonic::Response::new(Bytes::from(response(&receipt).encode_to_vec())))
         }
     });
-    grpc::answer(server.unary(service, request).await)
+    let response = server.unary(service, request).await;
+    if grpc::is_too_large(&response) {
+        acceptor.unread(&of, Counter::TooLarge);
+    }
+    grpc::answer(response)
 }
 
 async fn accept(

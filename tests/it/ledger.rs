@@ -153,7 +153,8 @@ fn the_books_balance_to_the_record_through_kills_over_every_transport() {
     assert_eq!(sum(&a, "cdn-a")["duplicated"], 300, "each of 300 came twice: {a}");
     assert_eq!(sum(&b, "cdn-b")["duplicated"], 0, "the other tenant's are its own: {b}");
     // A record without any id is keyed by its place in the delivery: it is never taken for another.
-    let with_id = String::from_utf8_lossy(&gateway).lines().filter(|line| line.contains("\"request_id\":\"")).count();
+    let with_id =
+        String::from_utf8_lossy(&gateway).lines().filter(|line| line.contains("\"request_id\":\"")).count();
     assert!(with_id > 50);
     assert_eq!(sum(&a, "mesh-a")["duplicated"], 2 * with_id, "{a}");
     assert_eq!(sum(&a, "mesh-a")["unread"]["too_large"], 1, "{a}");
