@@ -2,6 +2,7 @@
 
 mod accept;
 mod access;
+mod adopt;
 mod api;
 mod books;
 mod cli;

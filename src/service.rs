@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::Acceptor;
+use crate::adopt::Adopter;
 use crate::api::{self, Api};
 use crate::books::Books;
 use crate::config::{DEFAULT_TENANT, Settings, SourceKind};
@@ -115,7 +116,6 @@ pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyh
     }
     let instance = instance(data_dir)?;
     let shipper = Arc::new(Shipper {
-        spool: Arc::clone(&spool),
         store: link.store(),
         instance: instance.clone(),
         metrics: Arc::clone(&metrics),
@@ -125,7 +125,12 @@ pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyh
         recent: settings.correlate.on,
     });
     for _ in 0..LANES {
-        drain.shipping.spawn(Arc::clone(&shipper).run());
+        drain.shipping.spawn(Arc::clone(&shipper).run(Arc::clone(&spool)));
+    }
+    if !settings.spool.adopt.is_empty() {
+        let (directories, options) = (settings.spool.adopt.clone(), spool_options(&settings));
+        let stopping = drain.stopping.clone();
+        drain.followers.spawn(Adopter { directories, options, shipper, stopping }.run());
     }
     let mut correlating = JoinSet::new();
     if settings.correlate.on {
@@ -157,20 +162,24 @@ async fn open_spool(
     disk: Arc<dyn FileLayer>,
     books: &Books,
 ) -> anyhow::Result<Arc<Spool>> {
-    let options = spool::Options {
-        segment_max_bytes: settings.spool.segment_bytes,
-        segment_max_records: SEGMENT_RECORDS,
-        segment_max_age: settings.spool.segment_age,
-        max_bytes: settings.spool.max_bytes,
-        payload_version: u32::from(event::wire::VERSION),
-        ..spool::Options::default()
-    };
+    let options = spool_options(settings);
     let (spool, recovery) =
         Spool::open_on(disk, settings.data_dir.join("spool"), options).await.context("open the spool")?;
     tracing::info!(?recovery, "spool is open");
     let aside = recovery.set_aside.len() as u64;
     books.note(DEFAULT_TENANT, SPOOL_SOURCE, event::Counter::SetAside, aside);
     Ok(Arc::new(spool))
+}
+
+fn spool_options(settings: &Settings) -> spool::Options {
+    spool::Options {
+        segment_max_bytes: settings.spool.segment_bytes,
+        segment_max_records: SEGMENT_RECORDS,
+        segment_max_age: settings.spool.segment_age,
+        max_bytes: settings.spool.max_bytes,
+        payload_version: u32::from(event::wire::VERSION),
+        ..spool::Options::default()
+    }
 }
 
 fn rules(settings: &Settings) -> anyhow::Result<Rules> {

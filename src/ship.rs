@@ -31,7 +31,6 @@ pub(crate) const SPOOL_SOURCE: &str = "spool";
 
 /// Ships segments until the spool is closed and empty.
 pub(crate) struct Shipper {
-    pub(crate) spool: Arc<Spool>,
     pub(crate) store: watch::Receiver<Option<Store>>,
     pub(crate) instance: String,
     pub(crate) metrics: Arc<Metrics>,
@@ -63,14 +62,15 @@ impl Progress {
 
 impl Shipper {
     /// One lane. Several run side by side; which segment goes first does not matter.
-    pub(crate) async fn run(self: Arc<Self>) {
+    pub(crate) async fn run(self: Arc<Self>, spool: Arc<Spool>) {
         self.progress.note();
-        while let Some(sealed) = self.spool.next_sealed().await {
+        while let Some(sealed) = spool.next_sealed().await {
             self.ship(sealed).await;
         }
     }
 
-    async fn ship(&self, sealed: Sealed) {
+    /// Ships one segment and deletes it. Returns early only where it cannot be read; it is back in its queue then.
+    pub(crate) async fn ship(&self, sealed: Sealed) {
         let reader = match sealed.read().await {
             Ok(reader) => reader,
             Err(error @ ReadError::Damaged { .. }) => return self.set_aside(sealed, &error).await,

@@ -120,6 +120,11 @@ pub(crate) const KEYS: &[Key] = &[
         "1s",
         "A segment is sealed at this age: what an engineer waits for a fresh record.",
     ),
+    key(
+        "spool.adopt",
+        "",
+        "Data directories of other instances, comma-separated: a spool there whose owner is dead is shipped from here, once.",
+    ),
     key("store.url", "", "ClickHouse server's HTTP address. Empty: the embedded engine."),
     key("store.user", "default", "User of the ClickHouse server."),
     secret("store.password", "Password of the ClickHouse server."),

@@ -78,6 +78,8 @@ pub(crate) struct SpoolSettings {
     pub(crate) max_bytes: u64,
     pub(crate) segment_bytes: u64,
     pub(crate) segment_age: Duration,
+    /// Data directories of other instances.
+    pub(crate) adopt: Vec<PathBuf>,
 }
 
 /// Where the store is.
@@ -151,6 +153,7 @@ impl Settings {
                 max_bytes: written.bytes("spool.max_bytes")?,
                 segment_bytes: written.bytes("spool.segment_bytes")?,
                 segment_age: written.duration("spool.segment_age")?,
+                adopt: values::words(written.text("spool.adopt")).into_iter().map(PathBuf::from).collect(),
             },
             store: StoreSettings {
                 url: written.optional("store.url"),
@@ -211,6 +214,13 @@ impl Settings {
     /// A batch lies within one segment. One that fits none would be refused for ever, and its sender would come for ever.
     fn check_spool(&self) -> Result<(), ConfigError> {
         let SpoolSettings { segment_bytes, max_bytes, .. } = self.spool;
+        let own = [self.data_dir.clone(), self.data_dir.join("spool")];
+        if let Some(path) = self.spool.adopt.iter().find(|path| own.contains(path)) {
+            return Err(ConfigError::Rule(format!(
+                "`spool.adopt` names this instance's own directory {}: name those of others",
+                path.display()
+            )));
+        }
         if segment_bytes < LEAST_SEGMENT_BYTES {
             return Err(ConfigError::Rule(format!(
                 "`spool.segment_bytes` = {segment_bytes} is less than a large delivery needs: give it at least \

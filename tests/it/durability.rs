@@ -3,7 +3,7 @@
 use crate::app::{Service, eventually};
 
 /// A line that is told from every other by its id.
-fn line(n: u64) -> String {
+pub(crate) fn line(n: u64) -> String {
     format!(
         "{{\"ts_us\":{},\"correlation_id\":\"{n:032x}\",\"method\":\"GET\",\"host\":\"h\",\"url\":\"/{n}\",\"status\":200,\"pop\":\"FRA\",\"edge\":true,\"visits\":0,\"elapsed_us\":5,\"src\":\"fastly-vcl\",\"v\":1}}\n",
         1_795_290_064_000_000 + n

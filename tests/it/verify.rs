@@ -1,12 +1,13 @@
 //! `throughline verify`: some of its minutes, that its oracle notices what is wrong, and defects that it found.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::app::{BINARY, Service, eventually};
+use crate::store::Store;
 
 /// Runs the subcommand; its talk is shown with the test's.
 fn verify(arguments: &[&str]) -> (Output, Value) {
@@ -52,53 +53,6 @@ fn twenty_seconds_of_a_random_seed_and_wrong_clocks_lose_nothing() {
     is_clean(&output, &answer);
 }
 
-/// The engine of a kept run, started by hand with full rights.
-struct Store {
-    engine: std::process::Child,
-    url: String,
-    secret: String,
-}
-
-impl Store {
-    fn open(directory: &Path) -> Self {
-        let mut engine = Command::new(BINARY)
-            .args(["engine", "--path"])
-            .arg(directory.join("data/engine"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("start the engine");
-        let mut line = String::new();
-        let stdout = engine.stdout.take().unwrap();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
-        let ready: Value = serde_json::from_str(&line).expect("the ready line");
-        let text = |name: &str| ready[name].as_str().unwrap().to_owned();
-        Self {
-            engine,
-            url: format!("http://{}/?database=throughline", text("listening")),
-            secret: text("secret"),
-        }
-    }
-
-    fn run(&self, statement: &str) -> String {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::blocking::Client::new();
-        let request = client.post(&self.url).basic_auth("throughline", Some(&self.secret));
-        let response = request.body(statement.to_owned()).send().expect("the engine answers");
-        let (status, text) = (response.status(), response.text().unwrap());
-        assert!(status.is_success(), "{statement}: {text}");
-        text
-    }
-}
-
-impl Drop for Store {
-    fn drop(&mut self) {
-        drop(self.engine.stdin.take());
-        // Fails only for a process that has ended.
-        let _ = self.engine.wait();
-    }
-}
-
 #[test]
 fn the_oracle_notices_a_removed_a_doubled_and_a_changed_record_in_a_real_store() {
     let scratch = tempfile::tempdir().unwrap();
@@ -118,7 +72,7 @@ fn the_oracle_notices_a_removed_a_doubled_and_a_changed_record_in_a_real_store()
     let once = numbers.filter(|(number, counts)| {
         counts["sent"] == 1 && counts["acknowledged"] == 1 && !damaged.contains(&Value::from(*number))
     });
-    let store = Store::open(&directory);
+    let store = Store::open(&directory.join("data/engine"));
     let path_of = |number: u64| {
         let statement =
             format!("SELECT path FROM events WHERE startsWith(path, '/v/{number:016x}/') FORMAT TSV");
