@@ -111,11 +111,6 @@ impl Proxy {
         self.way.breaks_at.store(nth, Ordering::SeqCst);
     }
 
-    /// Lets nothing through.
-    pub(crate) fn take_down(&self) {
-        self.way.go_down();
-    }
-
     pub(crate) fn is_down(&self) -> bool {
         self.way.is_down.load(Ordering::SeqCst)
     }
@@ -144,7 +139,7 @@ fn is_of_a_segment(head: &[u8]) -> bool {
         text.contains(&format!("INSERT+INTO+{table}+"))
             || text.contains(&format!("INSERT%20INTO%20{table}%20"))
     };
-    text.starts_with("POST ") && tables.iter().any(|table| inserts(&table))
+    text.starts_with("POST ") && tables.iter().any(inserts)
 }
 
 /// One connection. A request begins at the front of a read: the client awaits the answer before it sends the next.

@@ -91,7 +91,8 @@ pub(crate) fn recover(layer: &dyn FileLayer, dir: &Path, reserve_bytes: u64) -> 
             _ => out.report.foreign.push(entry.name),
         }
     }
-    ours.sort_by_key(|(sequence, kind, _)| (*sequence, *kind));
+    // Interrupted rescues first: making one anew takes its name.
+    ours.sort_by_key(|(sequence, kind, _)| (*kind != Kind::Rescue, *sequence, *kind));
     for (sequence, kind, entry) in ours {
         let fate = match kind {
             Kind::Rescue => layer.remove(&dir.join(&entry.name)).map(|()| Fate::Removed),
@@ -147,6 +148,9 @@ impl Recovered {
 /// Looks at both ends only; the batches are checked when the segment is read.
 fn recover_sealed(layer: &dyn FileLayer, dir: &Path, sequence: u64, entry: &DirEntry) -> io::Result<Fate> {
     let path = dir.join(&entry.name);
+    if entry.bytes > MAX_SEGMENT_BYTES {
+        return lost(layer, dir, &path, "larger than any segment");
+    }
     let head = layer.read(&path, 0, HEADER_BYTES)?;
     let header = match header_of(&head, sequence) {
         Ok(header) => header,

@@ -10,7 +10,7 @@ use crate::layout::{BATCH_HEAD_BYTES, HEADER_BYTES, TRAILER_BYTES};
 use crate::{ReadError, Recovery, Spool};
 
 /// A spool with one `.sealed` segment of batches a, b, c and one `.open` of d, e, f, as a crash leaves it.
-async fn crashed() -> TempDir {
+pub(super) async fn crashed() -> TempDir {
     let (dir, copy) = (tempdir().unwrap(), tempdir().unwrap());
     let (spool, _) = Spool::open(dir.path(), options()).await.unwrap();
     for record in ["a", "b", "c"] {
@@ -27,19 +27,19 @@ async fn crashed() -> TempDir {
     copy
 }
 
-const SEALED: &str = "00000000000000000001.sealed";
-const OPEN: &str = "00000000000000000002.open";
+pub(super) const SEALED: &str = "00000000000000000001.sealed";
+pub(super) const OPEN: &str = "00000000000000000002.open";
 /// Head, length, one byte.
-const BATCH: usize = BATCH_HEAD_BYTES + 4 + 1;
+pub(super) const BATCH: usize = BATCH_HEAD_BYTES + 4 + 1;
 
-fn edit(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn edit(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = fs::read(path).unwrap();
     change(&mut bytes);
     fs::write(path, bytes).unwrap();
 }
 
 /// Opens, drains, and checks that a second start finds nothing left to repair.
-async fn reopen(dir: &TempDir) -> (Recovery, Vec<String>) {
+pub(super) async fn reopen(dir: &TempDir) -> (Recovery, Vec<String>) {
     let (spool, recovery) = Spool::open(dir.path(), options()).await.unwrap();
     let all = drain(&spool).await;
     drop(spool);
@@ -48,7 +48,7 @@ async fn reopen(dir: &TempDir) -> (Recovery, Vec<String>) {
     (recovery, all)
 }
 
-fn aside(dir: &TempDir) -> Vec<PathBuf> {
+pub(super) fn aside(dir: &TempDir) -> Vec<PathBuf> {
     fs::read_dir(dir.path().join("corrupt")).unwrap().map(|e| e.unwrap().path()).collect()
 }
 

@@ -9,6 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
+pub(super) use super::steps::Faults;
+use super::steps::{EIO, Random, Steps, strike};
 use crate::files::{DirEntry, FileLayer, SegmentFile};
 
 #[derive(Default)]
@@ -25,17 +27,6 @@ enum DirOp {
     Rename(PathBuf, PathBuf),
 }
 
-/// What to fail next, and how often.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Faults {
-    pub(super) syncs: u32,
-    pub(super) writes: u32,
-    pub(super) renames: u32,
-    pub(super) dir_syncs: u32,
-    pub(super) removes: u32,
-    pub(super) opens: u32,
-}
-
 #[derive(Default)]
 struct World {
     /// Mounts of an earlier life fail every call.
@@ -47,6 +38,7 @@ struct World {
     unsynced_ops: Vec<DirOp>,
     capacity: Option<usize>,
     faults: Faults,
+    steps: Steps,
     syncs: u64,
     sync_held: bool,
     syncs_waiting: u64,
@@ -78,6 +70,16 @@ impl Disk {
         self.world().faults = faults;
     }
 
+    /// What breaks at a step, counted from here on.
+    pub(super) fn set_steps(&self, steps: Steps) {
+        self.world().steps = steps;
+    }
+
+    /// Whether [`Disk::set_steps`] has come to its step.
+    pub(super) fn has_broken(&self) -> bool {
+        self.world().steps.is_over()
+    }
+
     /// Lets the disk take only so many more bytes; `None` for a large one.
     pub(super) fn set_room(&self, room: Option<usize>) {
         let mut world = self.world();
@@ -87,7 +89,12 @@ impl Disk {
     pub(super) fn flip_bit(&self, path: &Path, at: usize) {
         let mut world = self.world();
         let inode = world.inode_of(path).unwrap();
-        world.inodes[inode].cached[at] ^= 1;
+        let Inode { cached, durable, .. } = &mut world.inodes[inode];
+        cached[at] ^= 1;
+        // What is damaged stays so through a power failure.
+        if let Some(byte) = durable.get_mut(at) {
+            *byte ^= 1;
+        }
     }
 
     pub(super) fn syncs(&self) -> u64 {
@@ -119,15 +126,14 @@ impl Disk {
     /// The process dies; what it wrote is still in the page cache.
     pub(super) fn kill(&self) {
         let mut world = self.world();
-        world.life += 1;
-        world.locked = false;
+        world.die();
         world.faults = Faults::default();
     }
 
     /// The power fails: of what was not synced, some survives.
     pub(super) fn power_failure(&self, seed: u64) {
         self.kill();
-        let mut random = Random(seed | 1);
+        let mut random = Random::new(seed);
         let mut world = self.world();
         let ops = std::mem::take(&mut world.unsynced_ops);
         let kept = random.below(ops.len() + 1);
@@ -152,6 +158,11 @@ impl Disk {
 }
 
 impl World {
+    fn die(&mut self) {
+        self.life += 1;
+        self.locked = false;
+    }
+
     fn used(&self) -> usize {
         self.names.values().map(|&inode| self.inodes[inode].cached.len()).sum()
     }
@@ -181,21 +192,24 @@ fn apply(names: &mut BTreeMap<PathBuf, usize>, op: DirOp) {
     }
 }
 
-fn strike(count: &mut u32) -> io::Result<()> {
-    if *count == 0 {
-        return Ok(());
-    }
-    *count -= 1;
-    Err(io::Error::from_raw_os_error(EIO))
-}
-
-/// The same on every Unix.
-const EIO: i32 = 5;
-
 impl Mount {
     fn world(&self) -> io::Result<MutexGuard<'_, World>> {
         let world = self.disk.world();
         if world.life == self.life { Ok(world) } else { Err(io::Error::other("this process is dead")) }
+    }
+
+    /// The world, for a step that changes it.
+    fn act(&self) -> io::Result<MutexGuard<'_, World>> {
+        let mut world = self.world()?;
+        match world.steps.take() {
+            None => Ok(world),
+            Some(is_fatal) => {
+                if is_fatal {
+                    world.die();
+                }
+                Err(io::Error::from_raw_os_error(EIO))
+            }
+        }
     }
 }
 
@@ -237,7 +251,7 @@ impl FileLayer for Mount {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
-        let mut world = self.world()?;
+        let mut world = self.act()?;
         if world.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -249,14 +263,15 @@ impl FileLayer for Mount {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
-        let mut world = self.world()?;
+        let mut world = self.act()?;
         strike(&mut world.faults.opens)?;
         let inode = world.inode_of(path)?;
         Ok(Box::new(Handle { mount: self.clone(), inode }))
     }
 
     fn read(&self, path: &Path, offset: u64, max_bytes: usize) -> io::Result<Vec<u8>> {
-        let world = self.world()?;
+        let mut world = self.world()?;
+        strike(&mut world.faults.reads)?;
         let bytes = &world.inodes[world.inode_of(path)?].cached;
         let from = (offset as usize).min(bytes.len());
         let to = from.saturating_add(max_bytes).min(bytes.len());
@@ -264,7 +279,7 @@ impl FileLayer for Mount {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut world = self.world()?;
+        let mut world = self.act()?;
         strike(&mut world.faults.renames)?;
         world.inode_of(from)?;
         apply(&mut world.names, DirOp::Rename(from.to_owned(), to.to_owned()));
@@ -273,7 +288,7 @@ impl FileLayer for Mount {
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut world = self.world()?;
+        let mut world = self.act()?;
         let inode = world.inode_of(from)?;
         world.names.insert(to.to_owned(), inode);
         world.record(DirOp::Add(to.to_owned(), inode));
@@ -281,7 +296,7 @@ impl FileLayer for Mount {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut world = self.world()?;
+        let mut world = self.act()?;
         strike(&mut world.faults.removes)?;
         world.inode_of(path)?;
         world.names.remove(path);
@@ -290,7 +305,7 @@ impl FileLayer for Mount {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut world = self.world()?;
+        let mut world = self.act()?;
         strike(&mut world.faults.dir_syncs)?;
         let inside = |path: &Path| path.parent() == Some(dir);
         for op in std::mem::take(&mut world.unsynced_ops) {
@@ -320,7 +335,9 @@ impl SegmentFile for Handle {
         let end = offset + bytes.len();
         let grows = end.saturating_sub(world.inodes[self.inode].cached.len());
         let room = world.capacity.map_or(usize::MAX, |capacity| capacity.saturating_sub(world.used()));
+        let step = world.steps.take();
         let fault = strike(&mut world.faults.writes).err();
+        let fault = fault.or(step.map(|_| io::Error::from_raw_os_error(EIO)));
         let short = match &fault {
             Some(_) => bytes.len() / 2,
             None if grows > room => bytes.len() - (grows - room),
@@ -333,6 +350,9 @@ impl SegmentFile for Handle {
         }
         inode.cached[offset..end].copy_from_slice(&bytes[..short]);
         inode.dirty.push((offset, end));
+        if step == Some(true) {
+            world.die();
+        }
         match fault {
             Some(error) => Err(error),
             None if short < bytes.len() => Err(io::ErrorKind::StorageFull.into()),
@@ -341,7 +361,7 @@ impl SegmentFile for Handle {
     }
 
     fn set_len(&mut self, bytes: u64) -> io::Result<()> {
-        let mut world = self.mount.world()?;
+        let mut world = self.mount.act()?;
         let inode = &mut world.inodes[self.inode];
         inode.cached.resize(bytes as usize, 0);
         inode.dirty.retain(|(from, _)| *from < bytes as usize);
@@ -352,7 +372,7 @@ impl SegmentFile for Handle {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        let mut world = self.mount.world()?;
+        let mut world = self.mount.act()?;
         world.syncs += 1;
         world.syncs_waiting += 1;
         self.mount.disk.world.1.notify_all();
@@ -373,17 +393,5 @@ impl SegmentFile for Handle {
             durable[from..to].copy_from_slice(&cached[from..to]);
         }
         Ok(())
-    }
-}
-
-/// xorshift: the same seed, the same failure.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound.max(1) as u64) as usize
     }
 }

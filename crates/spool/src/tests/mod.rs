@@ -3,8 +3,11 @@
 mod append;
 mod corrupt;
 mod disk;
+mod every_step;
 mod faults;
+mod lies;
 mod model;
+mod steps;
 
 use std::time::Duration;
 
