@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 
 pub(crate) use gate::{Gate, Hold};
-pub(crate) use receipt::{Receipt, Refusal, RejectLine};
+pub(crate) use receipt::{Receipt, Refusal, RejectLine, Stranger};
 pub(crate) use sink::SpoolSink;
 
 use crate::books::Books;

@@ -45,6 +45,13 @@ struct OfSender {
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfToken {
+    owner: &'static str,
+    name: String,
+    token: String,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Outcome {
     outcome: &'static str,
 }
@@ -82,6 +89,7 @@ pub(crate) struct Metrics {
     streams: Family<Ended, Counter>,
     shipped_events: Counter,
     engine_restarts: Counter,
+    tokens: Family<OfToken, Gauge>,
     spool_used: Gauge,
     spool_max: Gauge,
     spool_oldest: Gauge<f64, AtomicU64>,
@@ -164,6 +172,16 @@ impl Metrics {
         self.engine_restarts.inc();
     }
 
+    /// When each token was presented last: whose, its name, the token's short hash, unix seconds (0 for never). What is
+    /// not named has gone.
+    pub(crate) fn set_tokens(&self, uses: impl Iterator<Item = (&'static str, String, String, u64)>) {
+        self.tokens.clear();
+        for (owner, name, token, at_s) in uses {
+            let labels = OfToken { owner, name, token };
+            self.tokens.get_or_create(&labels).set(i64::try_from(at_s).unwrap_or(i64::MAX));
+        }
+    }
+
     /// The exposition text of all of it, with the spool as it stands now.
     pub(crate) fn text(&self, spool: &spool::Stats) -> Result<String, std::fmt::Error> {
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
@@ -201,6 +219,12 @@ impl Metrics {
             "engine_restarts",
             "Starts of the engine after the first",
             self.engine_restarts.clone(),
+        );
+        registry.register_with_unit(
+            "token_last_used",
+            "Unix time at which a token was presented last, by the first digits of its hash; 0 for not since the start",
+            Unit::Seconds,
+            self.tokens.clone(),
         );
         registry.register_with_unit(
             "spool_used",

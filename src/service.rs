@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::Acceptor;
+use crate::access;
 use crate::adopt::Adopter;
 use crate::api::{self, Api};
 use crate::books::Books;
@@ -51,6 +52,13 @@ pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyh
         format!("cannot make the data directory {}: choose another with --data-dir", data_dir.display())
     })?;
 
+    let audit = access::Audit::open(&settings.audit).with_context(|| {
+        format!(
+            "cannot write the audit log {}: set `audit.file`, or `audit.mode`",
+            settings.audit.file.display()
+        )
+    })?;
+
     // Ports first: a taken one must be said before the engine takes its second to start.
     let http = Port::bind(&settings.http, settings.limits.connections, "http.listen").await?;
     let grpc = Port::bind(&settings.grpc, settings.limits.connections, "grpc.listen").await?;
@@ -78,11 +86,14 @@ pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyh
     let readiness = api::Readiness::new(Arc::clone(&spool), Arc::clone(&progress), drain.leaving.clone());
     let intake = Intake {
         acceptor: acceptor.clone(),
-        sources: Arc::new(auth::Sources::new(&settings)),
+        sources: Arc::new(auth::Sources::new(&settings, {
+            let acceptor = acceptor.clone();
+            move |source, refusal| acceptor.refuse(source, refusal)
+        })),
         limits: settings.limits.clone(),
         challenge: settings.challenge.as_str().into(),
     };
-    let api = Api::new(&settings, link.store(), Arc::clone(&metrics), readiness.clone());
+    let api = Api::new(&settings, audit, link.store(), Arc::clone(&metrics), readiness.clone());
 
     let (http_address, grpc_address) = (http.address()?, grpc.address()?);
     let limits = &settings.limits;
@@ -90,6 +101,8 @@ pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyh
     // Only gRPC connections age: an HTTP/1.1 client may lose the request that it sends into a closing connection.
     drain.servers.spawn(http.serve(http_app(&intake, api), Duration::ZERO, drain.ending.clone()));
     drain.servers.spawn(grpc.serve(grpc_app, limits.connection_age, drain.ending.clone()));
+    // Ends with the runtime; it holds nothing that a drain would wait for.
+    tokio::spawn(access::keep_current(settings.reread(), drain.stopping.clone()));
     drain.followers = follow_files(&settings, &acceptor, &drain.stopping);
     let (keeping, entries, until) = (Arc::clone(&books), Arc::clone(&spool), drain.stopping.clone());
     drain.followers.spawn(async move { keeping.keep(&entries, until).await });

@@ -38,6 +38,17 @@ pub(crate) enum Refusal {
     /// The spool has no room or the disk fails.
     #[error(transparent)]
     Spool(#[from] AppendError),
+    /// The source is over its rate.
+    #[error("the source is over its rate (`rate_bytes`); try again after {0:?}")]
+    TooFast(Duration),
+    /// The sender is not from where the source may send.
+    #[error("the source does not send from this {by}: see its `{}` in the configuration", .by.key())]
+    Stranger {
+        /// What speaks against it.
+        by: Stranger,
+        /// Whether it has the source's token all the same.
+        has_token: bool,
+    },
     /// The service is going down, or the task that decoded was lost.
     #[error("the service is shutting down; try another instance")]
     Stopped,
@@ -49,6 +60,9 @@ impl Refusal {
         match self {
             Self::Busy(after) => *after,
             Self::Spool(error) => error.retry_after().unwrap_or(Duration::from_secs(1)),
+            Self::TooFast(after) => *after,
+            // Somebody has to mend a list first.
+            Self::Stranger { .. } => Duration::from_secs(30),
             Self::Stopped => Duration::from_secs(1),
         }
     }
@@ -56,7 +70,8 @@ impl Refusal {
     /// The cause as a counter of the ledger.
     pub(crate) fn counter(&self) -> Counter {
         match self {
-            Self::Busy(_) => Counter::RefusedBusy,
+            // Like the crowd, a sender over its rate comes again when there is room; so does one whose list is mended.
+            Self::Busy(_) | Self::TooFast(_) | Self::Stranger { .. } => Counter::RefusedBusy,
             Self::Spool(AppendError::Full { .. }) => Counter::RefusedSpoolFull,
             Self::Spool(_) => Counter::RefusedSpoolFailed,
             Self::Stopped => Counter::RefusedStopped,
@@ -69,7 +84,40 @@ impl Refusal {
             Self::Busy(_) => "busy",
             Self::Spool(AppendError::Full { .. }) => "spool_full",
             Self::Spool(_) => "spool_failed",
+            Self::TooFast(_) => "rate",
+            Self::Stranger { by, .. } => by.name(),
             Self::Stopped => "stopped",
         }
+    }
+}
+
+/// By what a sender is told to be none of the source's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stranger {
+    /// The address it comes from.
+    Address,
+    /// The name in its client certificate.
+    Certificate,
+}
+
+impl Stranger {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Certificate => "certificate",
+        }
+    }
+
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Address => "addresses",
+            Self::Certificate => "client_name",
+        }
+    }
+}
+
+impl std::fmt::Display for Stranger {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(self.name())
     }
 }

@@ -1,7 +1,18 @@
-//! WHO may do what: readers' roles here; senders are told apart in [`crate::ingest::auth`].
+//! WHO may do what: tokens, addresses and rates of senders, tokens and roles of readers. What a request may do is
+//! decided by [`crate::ingest::auth`] and [`crate::api`] with what is here.
 
+mod addresses;
+mod audit;
+pub(crate) mod keyring;
+mod rate;
+mod reread;
 mod role;
 
+pub(crate) use addresses::{AddressList, origin};
+pub(crate) use audit::{Audit, Lookup};
+pub(crate) use keyring::{Keyring, TokenHash, WrittenTokens};
+pub(crate) use rate::Bucket;
+pub(crate) use reread::{Reread, keep_current};
 pub(crate) use role::{Role, Roles};
 
 use std::sync::Arc;

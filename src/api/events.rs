@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use event::{Direction, Hop};
@@ -10,6 +9,7 @@ use serde::Deserialize;
 use store::query::{Cursor, SearchFilter, SearchOrder};
 
 use super::answer::{EventAnswer, EventsAnswer};
+use super::lookups::{self, Answered};
 use super::{Api, Problem};
 use crate::accept::unix_ns;
 use crate::access::Role;
@@ -80,7 +80,7 @@ pub(super) async fn events(
     State(api): State<Api>,
     headers: HeaderMap,
     query: Result<Query<EventsQuery>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<EventsAnswer>, Problem> {
+) -> Result<Answered<EventsAnswer>, Problem> {
     let caller = api.reader(&headers, Role::Search)?;
     let Query(query) = query.map_err(|error| Problem::bad_request(&error.body_text()))?;
     if !caller.sees_personal() {
@@ -105,7 +105,8 @@ pub(super) async fn events(
         SearchOrder::Newest => next.filter(|_| rows.len() >= filter.limit),
         SearchOrder::Oldest => next.or_else(|| filter.before.map(cursor_text)),
     };
-    Ok(Json(EventsAnswer { events: rows.iter().map(EventAnswer::from).collect(), next }))
+    let events: Vec<_> = rows.iter().map(EventAnswer::from).collect();
+    Ok(lookups::rows(events.len(), EventsAnswer { events, next }))
 }
 
 fn filter(query: EventsQuery, now_ns: i64, most: usize) -> Result<SearchFilter, Problem> {

@@ -87,6 +87,11 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
 
 /// Prometheus exposition.
 pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
+    let uses = api.keyrings.iter().flat_map(|keyring| {
+        let (kind, name) = keyring.owner();
+        keyring.uses().into_iter().map(move |(token, at)| (kind, name.to_owned(), token.short(), at))
+    });
+    api.metrics.set_tokens(uses);
     let text = api
         .metrics
         .text(&api.readiness.spool())

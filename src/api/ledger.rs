@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use serde::Deserialize;
@@ -10,6 +9,7 @@ use store::query::{KeyedRow, LedgerFilter, MOST_KEYS};
 
 use super::answer::{ConfiguredSource, InstanceAnswer, Judged, LedgerAnswer, LedgerLine, time_text};
 use super::events::{since, time, wrong};
+use super::lookups::{self, Answered};
 use super::{Api, Problem};
 use crate::accept::unix_ns;
 use crate::access::Role;
@@ -56,7 +56,7 @@ pub(super) async fn ledger(
     State(api): State<Api>,
     headers: HeaderMap,
     query: Result<Query<LedgerQuery>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<LedgerAnswer>, Problem> {
+) -> Result<Answered<LedgerAnswer>, Problem> {
     let tenant = api.reader(&headers, Role::Search)?.tenant;
     let Query(query) = query.map_err(|error| Problem::bad_request(&error.body_text()))?;
     let now_s = unix_ns() / SECOND_NS;
@@ -91,7 +91,8 @@ pub(super) async fn ledger(
         }
     }
     let text = |at_s: i64| time_text(at_s.saturating_mul(SECOND_NS));
-    Ok(Json(LedgerAnswer {
+    let count = lines.len();
+    let answer = LedgerAnswer {
         since: text(filter.since_s.into()),
         until: text(filter.until_s.into()),
         step_s: filter.step_s,
@@ -110,7 +111,8 @@ pub(super) async fn ledger(
             oldest_waiting_s: oldest.as_secs_f64(),
             set_aside: stats.set_aside,
         },
-    }))
+    };
+    Ok(lookups::rows(count, answer))
 }
 
 /// How long rows are surely kept, seconds: what is past it may be gone, and is not missed.

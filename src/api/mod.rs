@@ -4,6 +4,7 @@ pub(crate) mod answer;
 mod events;
 mod health;
 mod ledger;
+mod lookups;
 mod openapi;
 mod problem;
 mod rejects;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use store::{Store, StoreError};
 use tokio::sync::watch;
@@ -25,7 +27,8 @@ use tokio::sync::watch;
 pub(crate) use health::Readiness;
 pub(crate) use problem::Problem;
 
-use crate::access::{Caller, Role};
+use crate::accept::unix_ns;
+use crate::access::{AddressList, Audit, Caller, Keyring, Role};
 use crate::config::{Reader, Settings};
 use crate::metrics::Metrics;
 
@@ -45,11 +48,17 @@ pub(crate) struct Api {
     settle_ns: i64,
     metrics: Arc<Metrics>,
     readiness: Readiness,
+    /// Where lookups are written down; `None` where they are not.
+    audit: Option<Audit>,
+    /// Every token's hash, of sources as well: none of them is shown in the audit log.
+    keyrings: Arc<[Arc<Keyring>]>,
+    proxies: Option<Arc<AddressList>>,
 }
 
 impl Api {
     pub(crate) fn new(
         settings: &Settings,
+        audit: Option<Audit>,
         store: watch::Receiver<Option<Store>>,
         metrics: Arc<Metrics>,
         readiness: Readiness,
@@ -66,6 +75,9 @@ impl Api {
             settle_ns: i64::try_from(settings.correlate.settle.as_nanos()).unwrap_or(i64::MAX),
             metrics,
             readiness,
+            audit,
+            keyrings: settings.keyrings().collect(),
+            proxies: settings.trusted_proxies.clone(),
         }
     }
 
@@ -74,10 +86,11 @@ impl Api {
         if let Some(open) = &self.open {
             return Ok(open.clone());
         }
+        let now_s = (unix_ns() / 1_000_000_000).unsigned_abs();
         let presented = headers.get(AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
         self.readers
             .iter()
-            .find(|reader| reader.token.admits(presented))
+            .find(|reader| reader.tokens.admits(presented, now_s).is_some())
             .map(|reader| Caller {
                 name: reader.name.as_str().into(),
                 tenant: reader.tenant.as_str().into(),
@@ -126,13 +139,16 @@ impl From<StoreError> for Problem {
 
 /// Every route of this room.
 pub(crate) fn routes(api: Api) -> Router {
-    Router::new()
+    let lookups = Router::new()
         .route("/api/v1/traces/{id}", get(traces::trace))
         .route("/api/v1/traces/{id}/why", get(traces::why))
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/rejects", get(rejects::rejects))
         .route("/api/v1/sources", get(sources::sources))
         .route("/api/v1/ledger", get(ledger::ledger))
+        .nest("/tempo", tempo::lookups())
+        .route_layer(from_fn_with_state(api.clone(), lookups::noted));
+    lookups
         .route("/api/v1/openapi.json", get(openapi::document))
         .nest("/tempo", tempo::routes())
         .route("/healthz", get(health::alive))

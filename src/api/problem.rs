@@ -73,8 +73,11 @@ impl Problem {
 }
 
 impl From<&Refusal> for Problem {
-    /// Always 503: Fastly takes 4xx for "do not try again".
+    /// 503 for whoever proves to be the sender: Fastly takes 4xx for "do not try again". 403 for a stranger.
     fn from(refusal: &Refusal) -> Self {
+        if let Refusal::Stranger { has_token: false, .. } = refusal {
+            return Self::forbidden(&refusal.to_string());
+        }
         // Rounded up: a sender that comes back early is refused again.
         let seconds = refusal.retry_after().as_millis().div_ceil(1000).max(1) as u64;
         Self {

@@ -1,6 +1,5 @@
 //! `GET /api/v1/rejects`: what could not be read, newest first.
 
-use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use event::RejectReason;
@@ -8,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use store::query::RejectFilter;
 
 use super::answer::time_text;
+use super::lookups::{self, Answered};
 use super::{Api, Problem};
 use crate::access::Role;
 
@@ -68,7 +68,7 @@ pub(super) async fn rejects(
     State(api): State<Api>,
     headers: HeaderMap,
     query: Result<Query<RejectsQuery>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<RejectsAnswer>, Problem> {
+) -> Result<Answered<RejectsAnswer>, Problem> {
     let caller = api.reader(&headers, Role::Search)?;
     let Query(query) = query.map_err(|error| Problem::bad_request(&error.body_text()))?;
     let reason = query.reason.as_deref().map(reason).transpose()?;
@@ -79,7 +79,7 @@ pub(super) async fn rejects(
         limit: query.limit.min(api.answer_rows),
     };
     let rows = api.store()?.rejects(&caller.tenant, &filter).await?;
-    let rejects = rows
+    let rejects: Vec<_> = rows
         .into_iter()
         .map(|row| RejectAnswer {
             received: time_text(row.received_ns),
@@ -96,7 +96,7 @@ pub(super) async fn rejects(
             },
         })
         .collect();
-    Ok(Json(RejectsAnswer { rejects }))
+    Ok(lookups::rows(rejects.len(), RejectsAnswer { rejects }))
 }
 
 fn reason(name: &str) -> Result<RejectReason, Problem> {

@@ -1,10 +1,10 @@
 //! `GET /api/v1/sources`: what each input brought lately.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 
 use super::answer::{ReasonCount, SourceAnswer, SourcesAnswer, time_text};
+use super::lookups::{self, Answered};
 use super::{Api, Problem};
 use crate::access::Role;
 
@@ -21,10 +21,10 @@ use crate::access::Role;
 pub(super) async fn sources(
     State(api): State<Api>,
     headers: HeaderMap,
-) -> Result<Json<SourcesAnswer>, Problem> {
+) -> Result<Answered<SourcesAnswer>, Problem> {
     let caller = api.reader(&headers, Role::Search)?;
     let rows = api.store()?.sources(&caller.tenant).await?;
-    let sources = rows
+    let sources: Vec<_> = rows
         .into_iter()
         .map(|row| SourceAnswer {
             source: row.source,
@@ -34,5 +34,5 @@ pub(super) async fn sources(
             rejects: row.rejects.into_iter().map(|(reason, count)| ReasonCount { reason, count }).collect(),
         })
         .collect();
-    Ok(Json(SourcesAnswer { sources }))
+    Ok(lookups::rows(sources.len(), SourcesAnswer { sources }))
 }

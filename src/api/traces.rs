@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use correlation::Id;
@@ -14,6 +13,7 @@ use trace::skew::Skew;
 use trace::{Bounds, Closure, EventIds, Moment, Request};
 
 use super::answer::{TraceAnswer, WhyAnswer};
+use super::lookups::{self, Answered};
 use super::{Api, Problem};
 use crate::accept::unix_ns;
 use crate::access::{Caller, Role};
@@ -35,12 +35,12 @@ pub(super) async fn trace(
     State(api): State<Api>,
     headers: HeaderMap,
     Path(asked): Path<String>,
-) -> Result<Json<TraceAnswer>, Problem> {
+) -> Result<Answered<TraceAnswer>, Problem> {
     let caller = api.reader(&headers, Role::Search)?;
     let found = find(&api, &caller, &asked).await?;
     let learnt = learnt(&api, &caller, &found.requests).await;
-    TraceAnswer::new(&asked, &found.requests, &learnt, found.truncated)
-        .map(Json)
+    TraceAnswer::new(&asked, &found.requests, &learnt, found.truncated.clone())
+        .map(|answer| lookups::rows(found.records(), answer))
         .ok_or_else(|| nothing_carries(&asked))
 }
 
@@ -111,7 +111,7 @@ pub(super) async fn why(
     headers: HeaderMap,
     Path(asked): Path<String>,
     query: Result<Query<WhyQuery>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<WhyAnswer>, Problem> {
+) -> Result<Answered<WhyAnswer>, Problem> {
     let caller = api.reader(&headers, Role::Search)?;
     let Query(query) = query.map_err(|error| Problem::bad_request(&error.body_text()))?;
     let found = find(&api, &caller, &asked).await?;
@@ -124,7 +124,7 @@ pub(super) async fn why(
     };
     let (a, b) = (key(&query.a)?, key(&query.b)?);
     let why = trace::why(&found.requests, a, b).ok_or_else(|| nothing_carries(&asked))?;
-    Ok(Json(WhyAnswer { same: why.same, reasons: why.reasons }))
+    Ok(lookups::rows(2, WhyAnswer { same: why.same, reasons: why.reasons }))
 }
 
 /// The event key that text names: itself, or that of the first record with the id.
@@ -150,6 +150,14 @@ fn nothing_carries(asked: &str) -> Problem {
 pub(super) struct Found {
     pub(super) requests: Vec<Request>,
     pub(super) truncated: Option<String>,
+}
+
+impl Found {
+    /// How many records the requests are made of.
+    pub(super) fn records(&self) -> usize {
+        let spans = self.requests.iter().flat_map(|request| &request.spans);
+        spans.map(|span| 1 + span.also.len()).sum()
+    }
 }
 
 /// Looks an id up and assembles what it leads to.

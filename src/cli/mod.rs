@@ -11,6 +11,7 @@ mod search;
 mod serve;
 mod setup;
 mod tail;
+mod token;
 mod trace;
 mod verify;
 
@@ -47,6 +48,8 @@ enum Command {
     Tail(tail::Arguments),
     /// Say what is wrong with a running service, its sources and its books
     Doctor(doctor::Arguments),
+    /// Make a token for a source or a reader, and its hash
+    Token(token::Arguments),
     /// Prove on this machine that nothing acknowledged is lost, through kills and other faults
     Verify(verify::Arguments),
 }
@@ -63,6 +66,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Search(arguments) => search::run(arguments),
         Command::Tail(arguments) => tail::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
+        Command::Token(arguments) => token::run(&arguments),
         Command::Verify(arguments) => verify::run(arguments),
     }
 }

@@ -70,9 +70,32 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("http.tls_cert", "", "PEM chain; with http.tls_key makes the port https, which Fastly requires."),
     key("http.tls_key", "", "PEM key of http.tls_cert. Both files are read again when they change."),
+    key(
+        "http.client_ca",
+        "",
+        "PEM of the CA that client certificates must be of (Fastly's mTLS option). Empty: none is asked for.",
+    ),
     key("grpc.listen", "127.0.0.1:4317", "Envoy ALS and OTLP/gRPC; 4317 is OTLP's registered port."),
     key("grpc.tls_cert", "", "PEM chain for the gRPC port."),
     key("grpc.tls_key", "", "PEM key for the gRPC port."),
+    key(
+        "grpc.client_ca",
+        "",
+        "PEM of the CA that clients' certificates must be of. Empty: none is asked for.",
+    ),
+    key(
+        "trusted_proxies",
+        "",
+        "Networks of proxies before both ports, comma-separated, whose X-Forwarded-For is believed. Empty: none.",
+    ),
+    key(
+        "audit.mode",
+        "auto",
+        "Log of who looked up what: `required`: a lookup that cannot be logged is refused; `best_effort`; `off`. `auto`: required where readers are configured.",
+    ),
+    key("audit.file", "", "Where it goes, one JSON object a line. Empty: audit.log in data_dir."),
+    key("audit.max_bytes", "64MiB", "Size at which the file is rotated: some 200,000 lookups."),
+    key("audit.files", "8", "Rotated files that are kept beside the current one."),
     key("limits.body", "100MiB", "Largest request body as sent. Fastly sends at most 100 MB by default."),
     key(
         "limits.unpacked",

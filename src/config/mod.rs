@@ -4,6 +4,7 @@
 //! stands once, in the table of [`keys`]; that table makes the environment name, the documentation, `--print-config`
 //! and the suggestion for a mistyped key. The first stage reads no file but the one it is given, and no clock.
 
+mod access;
 mod export;
 mod keys;
 mod settings;
@@ -14,6 +15,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+#[cfg(test)]
+pub(crate) use access::Rate;
+pub(crate) use access::{AuditMode, AuditSettings};
 pub(crate) use export::{CorrelateSettings, ExportSettings, Keep, Protocol};
 use keys::{KEYS, Key};
 pub(crate) use settings::{Limits, Listen, Migrate, Settings, StoreSettings, TelemetrySettings, Tls};

@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::access::{AuditSettings, check_client_names};
 use super::export::{CorrelateSettings, ExportSettings};
 use super::sources::{Reader, Secret, Source, SourceKind, readers, sources};
 use super::{ConfigError, KEYS, Written, values};
+use crate::access::AddressList;
 
 /// Two batches of a large delivery (`accept::sink`), or one and the largest record.
 const LEAST_SEGMENT_BYTES: u64 = 8 << 20;
@@ -30,6 +33,10 @@ pub(crate) struct Settings {
     pub(crate) fastly_presets: Vec<PathBuf>,
     pub(crate) sources: Vec<Source>,
     pub(crate) readers: Vec<Reader>,
+    /// Proxies whose word on who sent a request is believed.
+    pub(crate) trusted_proxies: Option<Arc<AddressList>>,
+    /// How lookups are written down.
+    pub(crate) audit: AuditSettings,
     /// Envoy format strings of the sources, for the decoder.
     pub(crate) envoy_formats: Vec<String>,
     pub(crate) redaction: RedactionSettings,
@@ -57,6 +64,8 @@ pub(crate) struct Listen {
 pub(crate) struct Tls {
     pub(crate) cert: PathBuf,
     pub(crate) key: PathBuf,
+    /// The CA that client certificates must be of.
+    pub(crate) client_ca: Option<PathBuf>,
 }
 
 /// Bounds on what comes in and goes out.
@@ -127,8 +136,11 @@ impl Settings {
     pub(crate) fn from_written(written: &Written) -> Result<Self, ConfigError> {
         let (sources, envoy_formats) = sources(&written.sources, &written.tables_origin)?;
         let insecure = written.flag("insecure")?;
-        let http = written.listen("http.listen", "http.tls_cert", "http.tls_key")?;
-        let grpc = written.listen("grpc.listen", "grpc.tls_cert", "grpc.tls_key")?;
+        let http = written.listen("http.listen", "http.tls_cert", "http.tls_key", "http.client_ca")?;
+        let grpc = written.listen("grpc.listen", "grpc.tls_cert", "grpc.tls_key", "grpc.client_ca")?;
+        let readers = readers(&written.readers, &written.tables_origin)?;
+        let trusted_proxies = AddressList::new(&values::words(written.text("trusted_proxies")), None)
+            .map_err(|reason| ConfigError::Rule(format!("`trusted_proxies`: {reason}")))?;
         let export = ExportSettings::from_written(written)?;
         let settings = Self {
             correlate: CorrelateSettings::from_written(written, export.is_some())?,
@@ -198,7 +210,9 @@ impl Settings {
             stats_interval: written.duration("stats.interval")?.max(LEAST_STATS_INTERVAL),
             drain_deadline: written.duration("drain.deadline")?,
             drain_delay: written.duration("drain.delay")?,
-            readers: readers(&written.readers, &written.tables_origin)?,
+            trusted_proxies: trusted_proxies.map(Arc::new),
+            audit: AuditSettings::from_written(written, !readers.is_empty())?,
+            readers,
             insecure,
             http,
             grpc,
@@ -207,6 +221,7 @@ impl Settings {
         };
         settings.check_spool()?;
         settings.check_exposure()?;
+        check_client_names(&settings)?;
         settings.check_own_export()?;
         Ok(settings)
     }
@@ -248,14 +263,14 @@ impl Settings {
                 )));
             }
             let open =
-                self.sources.iter().find(|source| source.kind != SourceKind::File && source.token.is_none());
+                self.sources.iter().find(|source| source.kind != SourceKind::File && source.tokens.is_none());
             if let Some(source) = open {
                 return Err(ConfigError::Rule(format!(
-                    "`{key}` = {address} is not loopback and source `{}` has no token: give it `token` or `token_file`",
+                    "`{key}` = {address} is not loopback and source `{}` has no token: give it `token`, `token_sha256` or `token_file`",
                     source.name
                 )));
             }
-            if !self.sources.iter().any(|source| source.token.is_some()) {
+            if !self.sources.iter().any(|source| source.tokens.is_some()) {
                 return Err(ConfigError::Rule(format!(
                     "`{key}` = {address} is not loopback and no [[source]] with a token is configured: nobody could send"
                 )));
@@ -350,11 +365,11 @@ impl Written {
         self.parse(key, "true or false", |text| text.parse().ok())
     }
 
-    fn number<T: std::str::FromStr>(&self, key: &'static str) -> Result<T, ConfigError> {
+    pub(super) fn number<T: std::str::FromStr>(&self, key: &'static str) -> Result<T, ConfigError> {
         self.parse(key, "a whole number", |text| text.parse().ok())
     }
 
-    fn bytes(&self, key: &'static str) -> Result<u64, ConfigError> {
+    pub(super) fn bytes(&self, key: &'static str) -> Result<u64, ConfigError> {
         self.parse(key, "a size such as 64MiB", values::bytes)
     }
 
@@ -375,9 +390,16 @@ impl Written {
         key: &'static str,
         cert: &'static str,
         tls_key: &'static str,
+        client_ca: &'static str,
     ) -> Result<Listen, ConfigError> {
+        let ca = self.optional(client_ca).map(PathBuf::from);
         let tls = match (self.optional(cert), self.optional(tls_key)) {
-            (Some(cert), Some(key)) => Some(Tls { cert: cert.into(), key: key.into() }),
+            (Some(cert), Some(key)) => Some(Tls { cert: cert.into(), key: key.into(), client_ca: ca }),
+            (None, None) if ca.is_some() => {
+                return Err(ConfigError::Rule(format!(
+                    "`{client_ca}` asks for client certificates, which needs `{cert}` and `{tls_key}`"
+                )));
+            }
             (None, None) => None,
             _ => {
                 return Err(ConfigError::Rule(format!(

@@ -1,30 +1,20 @@
 //! `[[source]]` and `[[reader]]`: who may send, as what, and who may ask.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use event::{Direction, Hop};
 use serde::Deserialize;
 
+use super::access::{Rate, Texts, keyring, rate};
 use super::{ConfigError, Origin, keys};
-use crate::access::Roles;
+use crate::access::{AddressList, Keyring, Roles, WrittenTokens};
 
-/// A token; never printed.
+/// A secret that is sent on; never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(String);
 
 impl Secret {
-    /// Whether a header value presents this token, with or without the `Bearer` scheme before it, in time that does
-    /// not depend on where they differ.
-    pub(crate) fn admits(&self, value: &[u8]) -> bool {
-        let presented = match value.split_at_checked(7) {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token.trim_ascii(),
-            _ => value.trim_ascii(),
-        };
-        let own = self.0.as_bytes();
-        let differing = own.iter().zip(presented).fold(0u8, |sum, (a, b)| sum | (a ^ b));
-        own.len() == presented.len() && differing == 0
-    }
-
     /// The text, for whoever must send it on.
     pub(crate) fn expose(&self) -> &str {
         &self.0
@@ -81,8 +71,8 @@ pub(crate) struct Source {
     pub(crate) kind: SourceKind,
     /// Whose its records are.
     pub(crate) tenant: String,
-    /// What a sender must present; `None` only on loopback.
-    pub(crate) token: Option<Secret>,
+    /// What a sender must present one of; `None` only on loopback.
+    pub(crate) tokens: Option<Arc<Keyring>>,
     /// The header that carries the token, lower case; `Bearer ` before it is taken off.
     pub(crate) header: String,
     /// Fastly preset that overrides detection; empty to detect.
@@ -93,6 +83,12 @@ pub(crate) struct Source {
     pub(crate) stats: Vec<String>,
     /// What is known of every record.
     pub(crate) origin: decode::Origin,
+    /// From where it may send; `None` for anywhere.
+    pub(crate) addresses: Option<Arc<AddressList>>,
+    /// The name that its client certificate must carry; empty for any that the CA vouches for.
+    pub(crate) client_name: String,
+    /// How many bytes a second it may send in the long run, and at once.
+    pub(crate) rate: Option<Rate>,
 }
 
 impl Source {
@@ -102,12 +98,15 @@ impl Source {
             name: name.to_owned(),
             kind,
             tenant: DEFAULT_TENANT.to_owned(),
-            token: None,
+            tokens: None,
             header: DEFAULT_HEADER.to_owned(),
             preset: String::new(),
             paths: Vec::new(),
             stats: Vec::new(),
             origin: decode::Origin::default(),
+            addresses: None,
+            client_name: String::new(),
+            rate: None,
         }
     }
 }
@@ -119,8 +118,8 @@ pub(crate) struct Reader {
     pub(crate) name: String,
     /// Whose records they see.
     pub(crate) tenant: String,
-    /// What they present as `Authorization: Bearer`.
-    pub(crate) token: Secret,
+    /// What they present one of as `Authorization: Bearer`.
+    pub(crate) tokens: Arc<Keyring>,
     /// What they may do.
     pub(crate) roles: Roles,
 }
@@ -142,7 +141,9 @@ struct WrittenSource {
     #[serde(default)]
     tenant: Option<String>,
     #[serde(default)]
-    token: Option<String>,
+    token: Texts,
+    #[serde(default)]
+    token_sha256: Texts,
     #[serde(default)]
     token_file: Option<PathBuf>,
     #[serde(default)]
@@ -170,6 +171,16 @@ struct WrittenSource {
     /// Envoy format string of this source's lines.
     #[serde(default)]
     format: String,
+    #[serde(default)]
+    addresses: Vec<String>,
+    #[serde(default)]
+    address_file: Option<PathBuf>,
+    #[serde(default)]
+    client_name: String,
+    #[serde(default)]
+    rate_bytes: Option<toml::Value>,
+    #[serde(default)]
+    burst_bytes: Option<toml::Value>,
 }
 
 /// Members of a `[[source]]`, for the hint at a mistyped one.
@@ -178,6 +189,7 @@ const SOURCE_KEYS: &[&str] = &[
     "kind",
     "tenant",
     "token",
+    "token_sha256",
     "token_file",
     "header",
     "preset",
@@ -191,10 +203,15 @@ const SOURCE_KEYS: &[&str] = &[
     "workload",
     "mesh_cluster",
     "format",
+    "addresses",
+    "address_file",
+    "client_name",
+    "rate_bytes",
+    "burst_bytes",
 ];
 
 /// Members of a `[[reader]]`.
-const READER_KEYS: &[&str] = &["name", "tenant", "token", "token_file", "roles"];
+const READER_KEYS: &[&str] = &["name", "tenant", "token", "token_sha256", "token_file", "roles"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -203,7 +220,9 @@ struct WrittenReader {
     #[serde(default)]
     tenant: Option<String>,
     #[serde(default)]
-    token: Option<String>,
+    token: Texts,
+    #[serde(default)]
+    token_sha256: Texts,
     #[serde(default)]
     token_file: Option<PathBuf>,
     #[serde(default)]
@@ -240,10 +259,27 @@ pub(super) fn sources(
         if !source.format.is_empty() {
             formats.push(source.format);
         }
+        let owner = format!("source `{name}`");
+        let tokens = WrittenTokens {
+            plain: source.token.into_list(),
+            hashes: source.token_sha256.into_list(),
+            file: source.token_file,
+        };
+        let addresses = AddressList::new(&source.addresses, source.address_file)
+            .map_err(|reason| wrong(origin, &format!("{owner}: {reason}")))?;
+        if source.kind == SourceKind::File
+            && (addresses.is_some() || source.rate_bytes.is_some() || !source.client_name.is_empty())
+        {
+            return Err(wrong(origin, &format!("{owner}: a followed file has no sender to bound")));
+        }
         sources.push(Source {
+            addresses: addresses.map(Arc::new),
+            client_name: source.client_name,
+            rate: rate(source.rate_bytes.as_ref(), source.burst_bytes.as_ref())
+                .map_err(|reason| wrong(origin, &format!("{owner}: {reason}")))?,
             kind: source.kind,
             tenant: source.tenant.unwrap_or_else(|| DEFAULT_TENANT.to_owned()),
-            token: token(source.token, source.token_file, &name, origin)?,
+            tokens: keyring("source", &name, tokens, origin)?,
             header: source.header.unwrap_or_else(|| DEFAULT_HEADER.to_owned()).to_ascii_lowercase(),
             preset: source.preset,
             paths: source.paths,
@@ -292,8 +328,14 @@ pub(super) fn readers(written: &[toml::Table], origin: &Origin) -> Result<Vec<Re
             let reader: WrittenReader =
                 table.clone().try_into().map_err(|cause: toml::de::Error| wrong(origin, cause.message()))?;
             let name = checked_name(reader.name, origin)?;
-            let token = token(reader.token, reader.token_file, &name, origin)?
-                .ok_or_else(|| wrong(origin, &format!("reader `{name}` needs `token` or `token_file`")))?;
+            let tokens = WrittenTokens {
+                plain: reader.token.into_list(),
+                hashes: reader.token_sha256.into_list(),
+                file: reader.token_file,
+            };
+            let tokens = keyring("reader", &name, tokens, origin)?.ok_or_else(|| {
+                wrong(origin, &format!("reader `{name}` needs `token`, `token_sha256` or `token_file`"))
+            })?;
             let roles = reader.roles.as_deref().map_or(Ok(Roles::DEFAULT), Roles::named).map_err(|word| {
                 wrong(
                     origin,
@@ -301,7 +343,7 @@ pub(super) fn readers(written: &[toml::Table], origin: &Origin) -> Result<Vec<Re
                 )
             })?;
             let tenant = reader.tenant.unwrap_or_else(|| DEFAULT_TENANT.to_owned());
-            Ok(Reader { name, tenant, token, roles })
+            Ok(Reader { name, tenant, tokens, roles })
         })
         .collect()
 }
@@ -310,7 +352,7 @@ fn known<T: Default>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T>
     if text.is_empty() { Some(T::default()) } else { parse(text) }
 }
 
-fn wrong(origin: &Origin, reason: &str) -> ConfigError {
+pub(super) fn wrong(origin: &Origin, reason: &str) -> ConfigError {
     ConfigError::Source { origin: origin.clone(), reason: reason.to_owned() }
 }
 
@@ -341,30 +383,4 @@ fn checked_name(name: String, origin: &Origin) -> Result<String, ConfigError> {
         origin,
         &format!("name {name:?} must be 1 to {MAX_NAME_BYTES} letters, digits, `-`, `_` or `.`"),
     ))
-}
-
-fn token(
-    token: Option<String>,
-    file: Option<PathBuf>,
-    name: &str,
-    origin: &Origin,
-) -> Result<Option<Secret>, ConfigError> {
-    let text = match (token, file) {
-        (Some(_), Some(_)) => {
-            return Err(wrong(origin, &format!("`{name}` has both `token` and `token_file`: keep one")));
-        }
-        (Some(text), None) => text,
-        (None, Some(path)) => std::fs::read_to_string(&path)
-            .map_err(|cause| ConfigError::Read { path, cause })?
-            .trim()
-            .to_owned(),
-        (None, None) => return Ok(None),
-    };
-    if text.len() < 16 {
-        return Err(wrong(
-            origin,
-            &format!("the token of `{name}` is shorter than 16 characters: anyone could guess it"),
-        ));
-    }
-    Ok(Some(Secret(text)))
 }

@@ -26,10 +26,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Code, Status, Streaming};
 
+use super::auth::Admitted;
 use super::listen::jittered;
+use super::peer::Peer;
 use super::{Intake, grpc};
 use crate::accept::{Receipt, Refusal};
-use crate::config::{Source, SourceKind};
+use crate::config::SourceKind;
 use crate::metrics::StreamEnd;
 
 const PATH: &str = "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs";
@@ -64,14 +66,15 @@ pub(crate) fn routes(streams: Streams) -> Router<Intake> {
 
 async fn receive(intake: Intake, streams: Streams, request: Request) -> Response {
     let mut server = grpc::server(intake.limits.grpc_message_bytes);
+    let peer = Peer::of(request.extensions());
     let service = tower::service_fn(move |request: tonic::Request<Streaming<Bytes>>| {
-        let (intake, streams) = (intake.clone(), streams.clone());
+        let (intake, streams, peer) = (intake.clone(), streams.clone(), peer.clone());
         async move {
             let (metadata, _, messages) = request.into_parts();
             let headers = metadata.into_headers();
             let source = intake
                 .sources
-                .admit(SourceKind::Als, None, &headers)
+                .admit(SourceKind::Als, None, &headers, &peer)
                 .map_err(|problem| grpc::status_of(&problem))?;
             let stream = AlsStream::new(source.name.as_str());
             let inflow = Inflow { intake, source, messages, stream, appends: JoinSet::new() };
@@ -97,7 +100,7 @@ enum Pause {
 /// A stream and what of it is not durable yet.
 struct Inflow {
     intake: Intake,
-    source: Arc<Source>,
+    source: Admitted,
     messages: Streaming<Bytes>,
     stream: AlsStream,
     appends: JoinSet<Result<Receipt, Refusal>>,
@@ -110,8 +113,15 @@ impl Inflow {
         let aged = age_of(streams.age);
         tokio::pin!(aged);
         let is_aged = loop {
+            let (source, messages) = (&self.source, &mut self.messages);
             tokio::select! {
-                message = self.messages.message() => match message {
+                // Over its rate nothing is read, and TCP pushes back.
+                message = async { source.within_rate().await; messages.message().await } => match message {
+                    Ok(Some(_)) if !source.is_welcome() => {
+                        self.settle().await?;
+                        metrics.stream_ended(StreamEnd::Sender);
+                        return Err(Status::unauthenticated("the token of this stream no longer holds"));
+                    }
                     Ok(Some(message)) => self.take(message).await?,
                     ended => {
                         // What came before a sender broke off counts, too.
@@ -173,6 +183,7 @@ impl Inflow {
         if self.appends.len() >= IN_FLIGHT {
             landed(self.appends.join_next().await)?;
         }
+        self.source.sent(message.len());
         let mut hold = self.intake.acceptor.gate().hold();
         hold.grow(2 * message.len())
             .map_err(|refusal| grpc::status(&self.intake.acceptor.refuse(&self.source, refusal)))?;
@@ -180,7 +191,7 @@ impl Inflow {
         let sink = self.intake.acceptor.decode_here(&self.source, message.len(), |delivery, rules, sink| {
             stream.decode(&message, delivery, rules, sink);
         });
-        let (acceptor, source) = (self.intake.acceptor.clone(), Arc::clone(&self.source));
+        let (acceptor, source) = (self.intake.acceptor.clone(), Arc::clone(&*self.source));
         self.appends.spawn(async move {
             let receipt = acceptor.append_when_room(&source, sink).await;
             drop(hold);

@@ -1,7 +1,5 @@
 //! A request body, whole, unpacked, within its caps and within the byte budget.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
@@ -10,6 +8,7 @@ use event::Counter;
 use futures_util::StreamExt as _;
 
 use super::Intake;
+use super::auth::Admitted;
 use crate::accept::{Hold, Refusal};
 use crate::api::Problem;
 use crate::config::Source;
@@ -25,7 +24,7 @@ pub(crate) struct Unpacked {
 /// What cannot be unpacked is kept as one reject before it is refused: the sender will not send it again.
 pub(crate) async fn read(
     intake: &Intake,
-    source: &Arc<Source>,
+    source: &Admitted,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Unpacked, Problem> {
@@ -41,6 +40,7 @@ pub(crate) async fn read(
     if claimed.is_some_and(|claimed| claimed > cap) {
         return Err(too_large());
     }
+    source.check_rate().map_err(|refusal| refuse(intake, source, refusal))?;
     let mut hold = intake.acceptor.gate().hold();
     let mut packed = BytesMut::new();
     let mut chunks = body.into_data_stream();
@@ -53,6 +53,7 @@ pub(crate) async fn read(
             return Err(too_large());
         }
         hold.grow(chunk.len()).map_err(|refusal| refuse(intake, source, refusal))?;
+        source.sent(chunk.len());
         packed.extend_from_slice(&chunk);
     }
     unpack(intake, source, headers, packed.freeze(), hold).await
@@ -65,7 +66,7 @@ fn refuse(intake: &Intake, source: &Source, refusal: Refusal) -> Problem {
 
 async fn unpack(
     intake: &Intake,
-    source: &Arc<Source>,
+    source: &Admitted,
     headers: &HeaderMap,
     packed: Bytes,
     mut hold: Hold,
@@ -80,6 +81,7 @@ async fn unpack(
     match unpacked {
         Ok(bytes) => {
             // The packed bytes are gone; what is unpacked is held instead. Encoded, a few batches at a time exist.
+            source.sent(bytes.len().saturating_sub(original.len()));
             hold.grow(bytes.len().saturating_sub(original.len()))
                 .map_err(|refusal| refuse(intake, source, refusal))?;
             Ok(Unpacked { bytes, hold })

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
+use super::peer::Peer;
 use super::{Intake, answer, body};
 use crate::config::SourceKind;
 
@@ -15,11 +16,13 @@ const CHALLENGE: &str = "/.well-known/fastly/logging/challenge";
 
 /// `POST` and `PUT /v1/fastly[/{source}]`, and the challenge.
 pub(crate) fn routes() -> Router<Intake> {
-    let unnamed =
-        |intake: State<Intake>, headers: HeaderMap, body: Body| receive(intake, None, headers, body);
-    let named = |intake: State<Intake>, Path(source): Path<String>, headers: HeaderMap, body: Body| {
-        receive(intake, Some(source), headers, body)
+    let unnamed = |intake: State<Intake>, peer: Peer, headers: HeaderMap, body: Body| {
+        receive(intake, peer, None, headers, body)
     };
+    let named =
+        |intake: State<Intake>, peer: Peer, Path(source): Path<String>, headers: HeaderMap, body: Body| {
+            receive(intake, peer, Some(source), headers, body)
+        };
     Router::new()
         .route("/v1/fastly", post(unnamed).put(unnamed))
         .route("/v1/fastly/{source}", post(named).put(named))
@@ -34,11 +37,12 @@ async fn challenge(State(intake): State<Intake>) -> Response {
 
 async fn receive(
     State(intake): State<Intake>,
+    peer: Peer,
     name: Option<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let source = match intake.sources.admit(SourceKind::Fastly, name.as_deref(), &headers) {
+    let source = match intake.sources.admit(SourceKind::Fastly, name.as_deref(), &headers, &peer) {
         Ok(source) => source,
         Err(problem) => return problem.into_response(),
     };

@@ -10,6 +10,8 @@ use tonic::codec::{
 use tonic::server::Grpc;
 use tonic::{Code, Status};
 
+use prost::Message as _;
+
 use crate::accept::Refusal;
 use crate::api::Problem;
 
@@ -73,16 +75,60 @@ pub(super) fn is_too_large(response: &http::Response<tonic::body::Body>) -> bool
 
 /// A refusal in gRPC's words: come back later.
 pub(super) fn status(refusal: &Refusal) -> Status {
-    match refusal {
-        Refusal::Stopped => Status::unavailable(refusal.to_string()),
-        _ => Status::resource_exhausted(refusal.to_string()),
+    let code = match refusal {
+        Refusal::Stopped => Code::Unavailable,
+        _ => Code::ResourceExhausted,
+    };
+    Status::with_details(code, refusal.to_string(), retry_info(code, refusal).into())
+}
+
+/// `google.rpc.RetryInfo`: without it an OTLP client takes RESOURCE_EXHAUSTED for "never again".
+fn retry_info(code: Code, refusal: &Refusal) -> Vec<u8> {
+    /// `google.protobuf.Duration`.
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Delay {
+        #[prost(int64, tag = "1")]
+        seconds: i64,
+        #[prost(int32, tag = "2")]
+        nanos: i32,
     }
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct RetryInfo {
+        #[prost(message, optional, tag = "1")]
+        retry_delay: Option<Delay>,
+    }
+    /// `google.protobuf.Any`.
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Any {
+        #[prost(string, tag = "1")]
+        type_url: String,
+        #[prost(bytes = "vec", tag = "2")]
+        value: Vec<u8>,
+    }
+    /// `google.rpc.Status`.
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Details {
+        #[prost(int32, tag = "1")]
+        code: i32,
+        #[prost(string, tag = "2")]
+        message: String,
+        #[prost(message, repeated, tag = "3")]
+        details: Vec<Any>,
+    }
+    let after = refusal.retry_after();
+    let seconds = i64::try_from(after.as_secs()).unwrap_or(i64::MAX);
+    let delay = Delay { seconds, nanos: after.subsec_nanos().cast_signed() };
+    let info = RetryInfo { retry_delay: Some(delay) };
+    let any =
+        Any { type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(), value: info.encode_to_vec() };
+    Details { code: code.into(), message: refusal.to_string(), details: vec![any] }.encode_to_vec()
 }
 
 /// A problem met before any record was read, in gRPC's words.
 pub(super) fn status_of(problem: &Problem) -> Status {
     let code = match problem.status().as_u16() {
         401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
         404 => Code::NotFound,
         413 | 503 => Code::ResourceExhausted,
         _ => Code::InvalidArgument,

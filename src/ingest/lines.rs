@@ -7,16 +7,19 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 
+use super::peer::Peer;
 use super::{Intake, answer, body};
 use crate::config::SourceKind;
 
 /// `POST` and `PUT /v1/envoy[/{source}]`.
 pub(crate) fn routes() -> Router<Intake> {
-    let unnamed =
-        |intake: State<Intake>, headers: HeaderMap, body: Body| receive(intake, None, headers, body);
-    let named = |intake: State<Intake>, Path(source): Path<String>, headers: HeaderMap, body: Body| {
-        receive(intake, Some(source), headers, body)
+    let unnamed = |intake: State<Intake>, peer: Peer, headers: HeaderMap, body: Body| {
+        receive(intake, peer, None, headers, body)
     };
+    let named =
+        |intake: State<Intake>, peer: Peer, Path(source): Path<String>, headers: HeaderMap, body: Body| {
+            receive(intake, peer, Some(source), headers, body)
+        };
     Router::new()
         .route("/v1/envoy", post(unnamed).put(unnamed))
         .route("/v1/envoy/{source}", post(named).put(named))
@@ -24,11 +27,12 @@ pub(crate) fn routes() -> Router<Intake> {
 
 async fn receive(
     State(intake): State<Intake>,
+    peer: Peer,
     name: Option<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let source = match intake.sources.admit(SourceKind::Envoy, name.as_deref(), &headers) {
+    let source = match intake.sources.admit(SourceKind::Envoy, name.as_deref(), &headers, &peer) {
         Ok(source) => source,
         Err(problem) => return problem.into_response(),
     };

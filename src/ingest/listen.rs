@@ -3,9 +3,8 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
@@ -19,6 +18,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::peer::{Introduced, Peer};
+use super::tls;
 use crate::config::{Listen, Tls};
 
 /// A client that has not sent its headers by then is slow on purpose; a sender on the worst link needs one second.
@@ -27,8 +28,6 @@ const HEADERS_WITHIN: Duration = Duration::from_secs(15);
 const STREAMS: u32 = 256;
 /// After an accept that failed: long enough not to spin, short enough not to be noticed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How often certificate files are looked at; a rotation is days ahead of its deadline.
-const CERTIFICATES_EVERY: Duration = Duration::from_secs(5);
 
 /// A bound port that does not serve yet.
 pub(crate) struct Port {
@@ -48,14 +47,7 @@ impl Port {
         let tls = match &listen.tls {
             None => None,
             Some(files) => {
-                let config =
-                    RustlsConfig::from_pem_file(&files.cert, &files.key).await.with_context(|| {
-                        format!(
-                            "cannot use certificate {} with key {}",
-                            files.cert.display(),
-                            files.key.display()
-                        )
-                    })?;
+                let config = tls::open(files).with_context(|| format!("`{key}`"))?;
                 Some((config, files.clone()))
             }
         };
@@ -71,10 +63,10 @@ impl Port {
     /// GOAWAY, finishes what it has under way and connects anew, perhaps to an instance that is younger.
     pub(crate) async fn serve(self, app: Router, age: Duration, ending: Ending) -> io::Result<()> {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
-        let (tls, reload) = match self.tls {
+        let (handshake, reload) = match self.tls {
             None => (None, None),
             Some((config, files)) => {
-                let reload = tokio::spawn(reload_certificates(config.clone(), files));
+                let reload = tokio::spawn(tls::reload(config.clone(), files));
                 (Some(RustlsAcceptor::new(config)), Some(reload))
             }
         };
@@ -88,8 +80,8 @@ impl Port {
                 () = ending.in_order.cancelled() => break,
                 accepted = listener.accept() => accepted,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, address) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Of one connection, or for want of descriptors; either way the next may fare better.
                     tracing::debug!(%error, "cannot accept a connection");
@@ -99,13 +91,19 @@ impl Port {
             };
             // Further connections are closed at once, which is cheaper than a hang.
             let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else { continue };
-            let (app, builder, ending, tls) =
-                (app.clone(), Arc::clone(&builder), ending.clone(), tls.clone());
+            let (app, builder, ending, handshake) =
+                (app.clone(), Arc::clone(&builder), ending.clone(), handshake.clone());
             open.spawn(async move {
-                match tls {
-                    None => converse(stream, app, &builder, age, &ending).await,
-                    Some(tls) => {
-                        if let Ok((stream, ())) = tls.accept(stream, ()).await {
+                match handshake {
+                    None => {
+                        let app = Introduced::new(app, Peer { address, names: None });
+                        converse(stream, app, &builder, age, &ending).await;
+                    }
+                    Some(handshake) => {
+                        if let Ok((stream, ())) = handshake.accept(stream, ()).await {
+                            let presented = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                            let app =
+                                Introduced::new(app, Peer { address, names: presented.map(tls::names) });
                             converse(stream, app, &builder, age, &ending).await;
                         }
                     }
@@ -135,7 +133,7 @@ pub(crate) struct Ending {
 /// One connection, to its end.
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    app: Router,
+    app: Introduced<Router>,
     builder: &Builder<TokioExecutor>,
     age: Duration,
     ending: &Ending,
@@ -171,31 +169,4 @@ fn bound_patience(builder: &mut Builder<TokioExecutor>) {
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .keep_alive_interval(Some(HEADERS_WITHIN));
-}
-
-/// Polls rather than watches: secrets mounted by Kubernetes change by symlink, which watchers miss.
-async fn reload_certificates(config: RustlsConfig, files: Tls) {
-    let mut seen = (modified(&files.cert), modified(&files.key));
-    let mut tick = tokio::time::interval(CERTIFICATES_EVERY);
-    loop {
-        tick.tick().await;
-        let now = (modified(&files.cert), modified(&files.key));
-        if now == seen {
-            continue;
-        }
-        match config.reload_from_pem_file(&files.cert, &files.key).await {
-            Ok(()) => {
-                seen = now;
-                tracing::info!(cert = %files.cert.display(), "certificate read again");
-            }
-            // Half a rotation, most likely; the old certificate goes on serving and the next tick tries again.
-            Err(error) => {
-                tracing::warn!(cert = %files.cert.display(), %error, "cannot read the changed certificate");
-            }
-        }
-    }
-}
-
-fn modified(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|meta| meta.modified()).ok()
 }

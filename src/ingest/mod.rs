@@ -17,6 +17,8 @@ pub(crate) mod grpc;
 pub(crate) mod lines;
 pub(crate) mod listen;
 pub(crate) mod otlp;
+pub(crate) mod peer;
+mod tls;
 
 use std::sync::Arc;
 

@@ -15,6 +15,7 @@ use event::Counter;
 use prost::Message as _;
 use serde_json::json;
 
+use super::peer::Peer;
 use super::{Intake, body, grpc};
 use crate::accept::{Hold, Receipt, Refusal};
 use crate::api::Problem;
@@ -42,7 +43,7 @@ pub(crate) fn grpc_routes() -> Router<Intake> {
     Router::new().route(GRPC_PATH, post(receive_grpc))
 }
 
-async fn receive_http(State(intake): State<Intake>, headers: HeaderMap, body: Body) -> Response {
+async fn receive_http(State(intake): State<Intake>, peer: Peer, headers: HeaderMap, body: Body) -> Response {
     let content_type =
         headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let json = match content_type.split(';').next().unwrap_or_default().trim() {
@@ -56,7 +57,7 @@ async fn receive_http(State(intake): State<Intake>, headers: HeaderMap, body: Bo
         }
     };
     // Who may not send gets no memory for a body.
-    let source = match intake.sources.admit(SourceKind::Otlp, None, &headers) {
+    let source = match intake.sources.admit(SourceKind::Otlp, None, &headers, &peer) {
         Ok(source) => source,
         Err(problem) => return problem.into_response(),
     };
@@ -83,16 +84,22 @@ async fn receive_http(State(intake): State<Intake>, headers: HeaderMap, body: Bo
 }
 
 async fn receive_grpc(State(intake): State<Intake>, request: Request) -> Response {
-    let source = match intake.sources.admit(SourceKind::Otlp, None, request.headers()) {
+    let peer = Peer::of(request.extensions());
+    let source = match intake.sources.admit(SourceKind::Otlp, None, request.headers(), &peer) {
         Ok(source) => source,
         Err(problem) => return grpc::answer(grpc::status_of(&problem).into_http()),
     };
+    if let Err(refusal) = source.check_rate() {
+        let refusal = intake.acceptor.refuse(&source, refusal);
+        return grpc::answer(grpc::status(&refusal).into_http());
+    }
     let mut server = grpc::server(intake.limits.grpc_message_bytes);
     let (acceptor, of) = (intake.acceptor.clone(), Arc::clone(&source));
     let service = tower::service_fn(move |request: tonic::Request<Bytes>| {
-        let (intake, source) = (intake.clone(), Arc::clone(&source));
+        let (intake, source) = (intake.clone(), source.clone());
         async move {
             let message = request.into_inner();
+            source.sent(message.len());
             let mut hold = intake.acceptor.gate().hold();
             hold.grow(2 * message.len())
                 .map_err(|refusal: Refusal| grpc::status(&intake.acceptor.refuse(&source, refusal)))?;

@@ -30,10 +30,16 @@ pub(crate) fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) ->
 /// How to start a service.
 #[derive(Default)]
 pub(crate) struct Options {
+    /// Keys of the root, a line each: they stand before any table.
+    pub(crate) root: String,
+    /// Keys of `[http]` beside the address and certificate, a line each.
+    pub(crate) http: String,
     /// TOML beside what the harness sets.
     pub(crate) config: String,
     /// Serve https and gRPC over TLS with these PEM files.
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
+    /// Certificate and key, in PEM, that the harness shows the HTTP port.
+    pub(crate) identity: Option<String>,
 }
 
 /// The process, ended when dropped: also when a test fails between its start and the service that holds it.
@@ -58,6 +64,18 @@ pub(crate) struct Service {
     client: reqwest::blocking::Client,
 }
 
+/// A client that shows a certificate of its own, or none.
+pub(crate) fn client(identity: Option<&str>) -> reqwest::blocking::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = reqwest::blocking::Client::builder()
+        .danger_accept_invalid_certs(true)
+        .timeout(Duration::from_secs(30));
+    if let Some(identity) = identity {
+        builder = builder.identity(reqwest::Identity::from_pem(identity.as_bytes()).expect("an identity"));
+    }
+    builder.build().expect("an HTTP client")
+}
+
 impl Service {
     /// Starts a service and waits until it is ready.
     pub(crate) fn start() -> Self {
@@ -68,14 +86,20 @@ impl Service {
     pub(crate) fn with(options: Options) -> Self {
         let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
         let config = directory.path().join("throughline.toml");
-        let mut text = "engine.public_listen = ''\n[http]\nlisten = '127.0.0.1:0'\n".to_owned();
+        let mut text = format!(
+            "engine.public_listen = ''\n{}[http]\nlisten = '127.0.0.1:0'\n{}",
+            options.root, options.http
+        );
         let tls = |(cert, key): &(PathBuf, PathBuf)| {
             format!("tls_cert = '{}'\ntls_key = '{}'\n", cert.display(), key.display())
         };
         let tls = options.tls.as_ref().map(tls).unwrap_or_default();
         text += &format!("{tls}[grpc]\nlisten = '127.0.0.1:0'\n{tls}{}", options.config);
         std::fs::write(&config, text).expect("write the configuration");
-        let service = Self::launch(directory, config);
+        let mut service = Self::launch(directory, config);
+        if let Some(identity) = options.identity {
+            service.client = client(Some(&identity));
+        }
         service.wait_ready();
         service
     }
@@ -113,13 +137,7 @@ impl Service {
             })
         };
         let (http, grpc) = (address("HTTP"), address("gRPC"));
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::blocking::Client::builder()
-            .danger_accept_invalid_certs(true)
-            .timeout(Duration::from_secs(30))
-            .build()
-            .expect("an HTTP client");
-        Self { child: Some(child), directory, config, http, grpc, log, client }
+        Self { child: Some(child), directory, config, http, grpc, log, client: client(None) }
     }
 
     fn wait_ready(&self) {

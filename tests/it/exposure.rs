@@ -23,6 +23,7 @@ fn https_with_a_token_and_a_certificate_that_changes() {
         config: "[fastly]\nservices = 'abc'\n[[source]]\nname = 'edge'\nkind = 'fastly'\ntenant = 'shop'\ntoken = 'a-token-of-sixteen'\nheader = 'x-log-token'\n\
                  [[reader]]\nname = 'oncall'\ntenant = 'shop'\ntoken = 'another-token-of-sixteen'\n"
             .to_owned(),
+        ..Default::default()
     });
     let body = data("fastly/f01-default.ndjson");
     assert_eq!(service.post("/v1/fastly", &[], body.clone()).0, 401);

@@ -93,7 +93,7 @@ impl Told {
 
 #[test]
 fn the_books_balance_to_the_record_through_kills_over_every_transport() {
-    let mut service = Service::with(Options { config: CONFIG.to_owned(), tls: None });
+    let mut service = Service::with(Options { config: CONFIG.to_owned(), ..Options::default() });
     let (mut cdn_a, mut cdn_b, mut mesh, mut next) = (Told::default(), Told::default(), Told::default(), 1);
     let gateway = data("envoy/file/gw.json.log");
     for round in 0..3 {
@@ -187,7 +187,7 @@ fn doctor(service: &Service, more: &[&str]) -> (i32, Value) {
 
 #[test]
 fn the_doctor_finds_what_is_wrong_and_nothing_where_all_is_well() {
-    let mut service = Service::with(Options { config: CONFIG.to_owned(), tls: None });
+    let mut service = Service::with(Options { config: CONFIG.to_owned(), ..Options::default() });
     service.accept("/v1/fastly/cdn-a", (1..=200).map(line).collect::<String>());
     eventually("what came is stored", || {
         (sum(&ask(&service, "a", "/api/v1/ledger"), "cdn-a")["stored_events"] == 200).then_some(())

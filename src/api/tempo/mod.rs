@@ -26,12 +26,20 @@ use super::{Api, Problem};
 /// The version of Tempo whose API this is: Grafana asks for it to know which endpoints there are.
 const TEMPO_VERSION: &str = "2.8.0";
 
-/// Every route of this room, below `/tempo`.
+/// Routes of this room, below `/tempo`, that show no records.
 pub(super) fn routes() -> Router<Api> {
     Router::new()
         .route("/ready", get(|| async { "ready\n" }))
         .route("/api/echo", get(|| async { "echo" }))
         .route("/api/status/buildinfo", get(build))
+        .fallback(|| async {
+            Problem::not_found("no such endpoint of Tempo here; docs/grafana.md lists those that there are")
+        })
+}
+
+/// Those that show records.
+pub(super) fn lookups() -> Router<Api> {
+    Router::new()
         .route("/api/traces/{id}", get(trace::trace))
         .route("/api/v2/traces/{id}", get(trace::trace_v2))
         .route("/api/search", get(search::search))
@@ -39,9 +47,6 @@ pub(super) fn routes() -> Router<Api> {
         .route("/api/v2/search/tags", get(tags::names_v2))
         .route("/api/search/tag/{name}/values", get(tags::values))
         .route("/api/v2/search/tag/{name}/values", get(tags::values_v2))
-        .fallback(|| async {
-            Problem::not_found("no such endpoint of Tempo here; docs/grafana.md lists those that there are")
-        })
 }
 
 /// Whose API it is, and what it is in truth.

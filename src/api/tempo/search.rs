@@ -12,6 +12,7 @@ use store::StoreError;
 use store::query::tempo::{Operator, Range};
 
 use crate::access::{Caller, Role};
+use crate::api::lookups::{self, Answered};
 
 use super::traceql::{Condition, Field, Intrinsic, Literal, Query, Trace, duration_ns, parse, text_of};
 use super::{Api, Parameters, Problem, Seconds, logfmt, lookup, parameters};
@@ -52,7 +53,7 @@ pub(super) async fn search(
     State(api): State<Api>,
     headers: HeaderMap,
     query: Parameters<SearchQuery>,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<Answered<Value>, Problem> {
     let caller = api.reader(&headers, Role::Search)?;
     let asked = parameters(query)?;
     let range = Seconds { start: asked.start, end: asked.end }.range()?;
@@ -74,7 +75,7 @@ pub(super) async fn search(
     traces.truncate(limit);
     let inspected = search.looked_at.len();
     let traces: Vec<_> = traces.iter().map(Summary::json).collect();
-    Ok(axum::Json(json!({ "traces": traces, "metrics": { "inspectedTraces": inspected } })))
+    Ok(lookups::rows(traces.len(), json!({ "traces": traces, "metrics": { "inspectedTraces": inspected } })))
 }
 
 /// Refuses a question about personal fields from whoever may not see them: an answer tells their values, too, one

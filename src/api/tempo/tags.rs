@@ -9,6 +9,7 @@ use store::query::tempo::{Filter, Operand};
 
 use super::traceql::{Field, INTRINSICS, Intrinsic, parse_lenient};
 use crate::access::Role;
+use crate::api::lookups::{self, Answered};
 
 use super::{Api, Parameters, Problem, Seconds, parameters, search};
 
@@ -69,12 +70,12 @@ pub(super) async fn names(
     State(api): State<Api>,
     headers: HeaderMap,
     query: Parameters<NamesQuery>,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<Answered<Value>, Problem> {
     let query = parameters(query)?;
     let scopes = scopes(&api, &headers, &query).await?;
     let wanted = scopes.into_iter().filter(|names| query.scope.is_some() || names.scope != "intrinsic");
     let names: Vec<_> = wanted.flat_map(|names| names.names).collect();
-    Ok(axum::Json(json!({ "tagNames": names, "metrics": {} })))
+    Ok(lookups::rows(names.len(), json!({ "tagNames": names, "metrics": {} })))
 }
 
 /// Names of attributes and intrinsics, by scope.
@@ -82,11 +83,11 @@ pub(super) async fn names_v2(
     State(api): State<Api>,
     headers: HeaderMap,
     query: Parameters<NamesQuery>,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<Answered<Value>, Problem> {
     let scopes = scopes(&api, &headers, &parameters(query)?).await?;
     let scopes: Vec<_> =
         scopes.into_iter().map(|names| json!({ "name": names.scope, "tags": names.names })).collect();
-    Ok(axum::Json(json!({ "scopes": scopes, "metrics": {} })))
+    Ok(lookups::rows(scopes.len(), json!({ "scopes": scopes, "metrics": {} })))
 }
 
 /// Which values.
@@ -105,10 +106,10 @@ pub(super) async fn values(
     headers: HeaderMap,
     Path(name): Path<String>,
     query: Parameters<ValuesQuery>,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<Answered<Value>, Problem> {
     let field = Field::named(&name).unwrap_or_else(|| Field::attribute(None, &name));
     let values = find(&api, &headers, &field, parameters(query)?).await?;
-    Ok(axum::Json(json!({ "tagValues": values, "metrics": {} })))
+    Ok(lookups::rows(values.len(), json!({ "tagValues": values, "metrics": {} })))
 }
 
 /// Values of a field by its name in TraceQL, with their type.
@@ -117,7 +118,7 @@ pub(super) async fn values_v2(
     headers: HeaderMap,
     Path(name): Path<String>,
     query: Parameters<ValuesQuery>,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<Answered<Value>, Problem> {
     let field = Field::named(&name).ok_or_else(|| {
         let detail =
             format!("{name:?} is no field of TraceQL: write .{name}, span.{name} or resource.{name}");
@@ -135,7 +136,7 @@ pub(super) async fn values_v2(
     };
     let values = find(&api, &headers, &field, parameters(query)?).await?;
     let values: Vec<_> = values.into_iter().map(|value| json!({ "type": kind, "value": value })).collect();
-    Ok(axum::Json(json!({ "tagValues": values, "metrics": {} })))
+    Ok(lookups::rows(values.len(), json!({ "tagValues": values, "metrics": {} })))
 }
 
 async fn find(

@@ -15,6 +15,7 @@ use serde_json::json;
 use super::search::permitted;
 use super::traceql::{Query, Trace, parse};
 use crate::access::Role;
+use crate::api::lookups::of_rows;
 
 use super::{Api, Parameters, Problem, json as tempo_json, lookup, parameters};
 
@@ -48,10 +49,12 @@ pub(super) async fn trace(
     Path(asked): Path<String>,
 ) -> Result<Response, Problem> {
     let found = find(&api, &headers, &asked, &TraceQuery::default()).await?;
+    let rows = of_rows(found.records);
     if wants_protobuf(&headers) {
-        return Ok(protobuf(&TracesData { resource_spans: found.resource_spans }));
+        return Ok((rows, protobuf(&TracesData { resource_spans: found.resource_spans })).into_response());
     }
-    Ok(axum::Json(json!({ "batches": tempo_json::resource_spans(&found.resource_spans) })).into_response())
+    let batches = json!({ "batches": tempo_json::resource_spans(&found.resource_spans) });
+    Ok((rows, axum::Json(batches)).into_response())
 }
 
 /// The trace in the form of Tempo's second API, which can say that something is left out.
@@ -62,11 +65,12 @@ pub(super) async fn trace_v2(
     query: Parameters<TraceQuery>,
 ) -> Result<Response, Problem> {
     let found = find(&api, &headers, &asked, &parameters(query)?).await?;
+    let rows = of_rows(found.records);
     let message = found.left_out.unwrap_or_default();
     if wants_protobuf(&headers) {
         let status = i32::from(!message.is_empty());
         let trace = Some(TracesData { resource_spans: found.resource_spans });
-        return Ok(protobuf(&TraceByIdResponse { trace, status, message }));
+        return Ok((rows, protobuf(&TraceByIdResponse { trace, status, message })).into_response());
     }
     let trace = json!({ "resourceSpans": tempo_json::resource_spans(&found.resource_spans) });
     let mut answer = json!({ "trace": trace, "metrics": {} });
@@ -74,7 +78,7 @@ pub(super) async fn trace_v2(
         answer["status"] = "PARTIAL".into();
         answer["message"] = message.into();
     }
-    Ok(axum::Json(answer).into_response())
+    Ok((rows, axum::Json(answer)).into_response())
 }
 
 fn wants_protobuf(headers: &HeaderMap) -> bool {
@@ -87,6 +91,7 @@ fn protobuf(message: &impl Message) -> Response {
 }
 
 struct Found {
+    records: usize,
     resource_spans: Vec<ResourceSpans>,
     /// What is not in the answer although it belongs to the trace, in a sentence.
     left_out: Option<String>,
@@ -103,6 +108,7 @@ async fn find(api: &Api, headers: &HeaderMap, asked: &str, query: &TraceQuery) -
             "trace not found: no record carries {asked:?}; it may not have arrived yet, or its retention has passed"
         )));
     }
+    let records = found.records();
     let mut left_out = found.truncated;
     let mut spans = Vec::new();
     for request in &found.requests {
@@ -115,7 +121,7 @@ async fn find(api: &Api, headers: &HeaderMap, asked: &str, query: &TraceQuery) -
         let selection = Selection { exported: &dropped, trace_id, ..Selection::fresh(Mode::All) };
         spans.extend(resource_spans(request, &selection));
     }
-    Ok(Found { resource_spans: spans, left_out })
+    Ok(Found { records, resource_spans: spans, left_out })
 }
 
 /// The event keys of spans that a filter leaves out.

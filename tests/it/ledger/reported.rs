@@ -80,7 +80,7 @@ fn what_envoy_hands_to_nobody_is_missing_in_the_books() {
         config: format!(
             "[stats]\ninterval = '1s'\n[[source]]\nname = 'mesh'\nkind = 'als'\nstats = ['{stats}']\n"
         ),
-        tls: None,
+        ..Options::default()
     });
     let logs = tempfile::tempdir().unwrap();
     let envoy = Envoy::start(EnvoyOptions {
