@@ -354,3 +354,29 @@ fn with_a_client_ca_only_its_clients_get_in() {
     eventually("the new CA holds", || (send(Some(&next)) == 200).then_some(()));
     assert_eq!(send(Some(&fastly)), 0, "the old CA's clients are out");
 }
+
+/// The threat model says which test holds which control: a name that no test has holds nothing.
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let model = std::fs::read_to_string(root.join("SECURITY.md")).unwrap();
+    let named: Vec<&str> = model
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| {
+            word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        })
+        .filter(|word| word.matches('_').count() >= 2)
+        .collect();
+    assert!(named.len() > 40, "{named:?}");
+    let mut tests = String::new();
+    for part in ["src", "crates", "tests/it", "edge/src", "edge/tests"] {
+        let pattern = root.join(part).join("**/*.rs");
+        for path in glob::glob(pattern.to_str().unwrap()).unwrap().flatten() {
+            tests += &std::fs::read_to_string(path).unwrap();
+        }
+    }
+    let missing: Vec<_> = named.iter().filter(|name| !tests.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "no test is called so: {missing:?}");
+}
