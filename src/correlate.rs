@@ -40,10 +40,11 @@ use store::{RENEW_EVERY, Store, StoreError, Term};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use chunk::Packer;
+pub(crate) use chunk::{Packer, Plain};
 pub(crate) use judge::Outgoing;
 
 use crate::config::{CorrelateSettings, ExportSettings};
+use crate::erase::Erasures;
 use crate::export::{BATCHES_AHEAD, Exporter, Rarely, Transport};
 use crate::metrics::Metrics;
 use work::Work;
@@ -63,6 +64,8 @@ pub(crate) struct Correlator {
     /// Where requests go; `None` to learn clock skew only.
     pub(crate) export: Option<(ExportSettings, Transport)>,
     pub(crate) metrics: Arc<Metrics>,
+    /// What must not go out although it was read before it was erased.
+    pub(crate) erasures: Arc<Erasures>,
     pub(crate) stopping: CancellationToken,
 }
 

@@ -94,6 +94,11 @@ impl Link {
         self.store.clone()
     }
 
+    /// How the embedded engine is ended for a while; `None` for a server.
+    pub(crate) fn pauses(&self) -> Option<engine::Pauses> {
+        self.supervisor.as_ref().map(Supervisor::pauses)
+    }
+
     /// Brings the schema up to date, or checks it; waits for a server that is not there yet.
     pub(crate) async fn prepare(&self, settings: &Settings) -> anyhow::Result<()> {
         loop {

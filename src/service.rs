@@ -18,10 +18,12 @@ use crate::accept::Acceptor;
 use crate::access;
 use crate::adopt::Adopter;
 use crate::api::{self, Api};
+use crate::backup::Backups;
 use crate::books::Books;
 use crate::config::{DEFAULT_TENANT, Settings, SourceKind};
 use crate::correlate::{Correlator, StoreSource};
 use crate::drain::Drain;
+use crate::erase::{Eraser, Erasures};
 use crate::export::Transport;
 use crate::ingest::listen::Port;
 use crate::ingest::{self, Intake, auth, files};
@@ -70,8 +72,11 @@ pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyh
 
     let metrics = Arc::new(Metrics::default());
     let books = Arc::new(Books::default());
+    // Before the first segment can be shipped: what is to be erased must not become rows.
+    let erasures = Arc::new(Erasures::open(data_dir)?);
     let spool = open_spool(&settings, disk, &books).await?;
     let rules = Arc::new(rules(&settings)?);
+    let redactor = Arc::new(rules.redactor.clone());
     let acceptor = Acceptor::new(
         rules,
         Arc::clone(&spool),
@@ -93,7 +98,20 @@ pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyh
         limits: settings.limits.clone(),
         challenge: settings.challenge.as_str().into(),
     };
-    let api = Api::new(&settings, audit, link.store(), Arc::clone(&metrics), readiness.clone());
+    let api = Api::new(
+        &settings,
+        audit,
+        link.store(),
+        Arc::clone(&metrics),
+        readiness.clone(),
+        (Arc::clone(&erasures), redactor),
+        Arc::new(Backups {
+            data_dir: std::path::absolute(data_dir).context("tell the working directory")?,
+            spool: Arc::clone(&spool),
+            pauses: link.pauses(),
+            one: tokio::sync::Semaphore::new(1),
+        }),
+    );
 
     let (http_address, grpc_address) = (http.address()?, grpc.address()?);
     let limits = &settings.limits;
@@ -136,7 +154,17 @@ pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyh
         progress,
         held: Mutex::default(),
         recent: settings.correlate.on,
+        erasures: Arc::clone(&erasures),
     });
+    let eraser = Eraser {
+        erasures: Arc::clone(&erasures),
+        store: link.store(),
+        spool: Arc::clone(&spool),
+        instance: instance.clone(),
+        shared: settings.store.url.is_some(),
+        stopping: drain.stopping.clone(),
+    };
+    let erasing = tokio::spawn(eraser.run());
     for _ in 0..LANES {
         drain.shipping.spawn(Arc::clone(&shipper).run(Arc::clone(&spool)));
     }
@@ -155,6 +183,7 @@ pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyh
             export,
             metrics,
             stopping: drain.stopping.clone(),
+            erasures,
         };
         correlating.spawn(correlator.run());
     }
@@ -164,6 +193,7 @@ pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyh
     tracing::info!(signal, "draining");
     drain.run(&mut signals).await;
     while correlating.join_next().await.is_some() {}
+    drop(erasing.await);
     link.close().await;
     tracing::info!("stopped");
     drop(telemetry);

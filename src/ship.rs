@@ -3,6 +3,7 @@
 //! A segment is deleted only when all its inserts are durable. Any failure before that means that the same segment is
 //! shipped again, whole, under the same tokens: the store drops what it already has.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::accept::unix_ns;
 use crate::books::Books;
 use crate::config::DEFAULT_TENANT;
 use crate::correlate::Packer;
+use crate::erase::Erasures;
 use crate::metrics::Metrics;
 
 /// Segments under way at once: while the store writes one, the next is decoded into columns.
@@ -40,6 +42,8 @@ pub(crate) struct Shipper {
     pub(crate) held: Mutex<Vec<Sealed>>,
     /// Whether events are stored once more in the form that correlation reads.
     pub(crate) recent: bool,
+    /// What must not become rows.
+    pub(crate) erasures: Arc<Erasures>,
 }
 
 /// When shipping last got anywhere, for readiness.
@@ -82,10 +86,19 @@ impl Shipper {
             }
         };
         let (segment, recent) = (sealed.id(), self.recent);
-        let columns = move || columns(&reader, recent.then_some(segment));
+        let erasures = Arc::clone(&self.erasures);
+        let columns = move || -> std::io::Result<_> {
+            let doomed = erasures.doomed(&reader)?;
+            Ok(columns(&reader, recent.then_some(segment), &doomed))
+        };
         let batch = match tokio::task::spawn_blocking(columns).await {
-            Ok(Ok(batch)) => Arc::new(batch),
-            Ok(Err(newer)) => {
+            Ok(Ok(Ok(batch))) => Arc::new(batch),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "cannot note what an erasure takes out of a segment; trying again");
+                drop(sealed);
+                return tokio::time::sleep(LONGEST_PAUSE).await;
+            }
+            Ok(Ok(Err(newer))) => {
                 tracing::error!(segment = sealed.sequence(), error = %newer, "a newer version wrote this segment; it waits for one");
                 self.metrics.held();
                 return self.held.lock().unwrap_or_else(PoisonError::into_inner).push(sealed);
@@ -140,8 +153,12 @@ impl Shipper {
 /// A segment's records as the store's columns. Fails only for what a newer version wrote: all of the segment waits
 /// then. A record that no version can read (its checksum held, so a defect of ours wrote it) becomes a reject.
 ///
-/// With a segment id its events are packed for correlation, too.
-fn columns(reader: &SegmentReader, recent: Option<[u8; 16]>) -> Result<Batch, WireError> {
+/// With a segment id its events are packed for correlation, too. `doomed` are the places of records that are erased.
+fn columns(
+    reader: &SegmentReader,
+    recent: Option<[u8; 16]>,
+    doomed: &HashSet<usize>,
+) -> Result<Batch, WireError> {
     let mut batch = Batch::new();
     let mut packer = Packer::default();
     let push_recent =
@@ -153,8 +170,14 @@ fn columns(reader: &SegmentReader, recent: Option<[u8; 16]>) -> Result<Batch, Wi
                 tracing::error!(%error, "cannot pack events for correlation; they are stored all the same");
             }
         };
-    for record in reader.records() {
+    for (place, record) in reader.records().enumerate() {
         match wire::read(record) {
+            Ok(Record::Event(event)) if doomed.contains(&place) => {
+                batch.push_erased(&event.tenant, &event.source, event.received_ns);
+            }
+            Ok(Record::Reject(reject)) if doomed.contains(&place) => {
+                batch.push_erased(&reject.tenant, &reject.source, reject.received_ns);
+            }
             Ok(Record::Event(event)) => {
                 batch.push_event(&event);
                 if recent.is_some() {

@@ -1,6 +1,8 @@
 //! The query API: `/api/v1`, health, metrics. Reads the store; knows no SQL.
 
 pub(crate) mod answer;
+pub(crate) mod backup;
+pub(crate) mod erase;
 mod events;
 mod health;
 mod ledger;
@@ -20,16 +22,19 @@ use axum::Router;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::from_fn_with_state;
-use axum::routing::get;
+use axum::routing::{get, post};
 use store::{Store, StoreError};
 use tokio::sync::watch;
 
+pub(crate) use answer::time_text;
 pub(crate) use health::Readiness;
 pub(crate) use problem::Problem;
 
 use crate::accept::unix_ns;
 use crate::access::{AddressList, Audit, Caller, Keyring, Role};
+use crate::backup::Backups;
 use crate::config::{Reader, Settings};
+use crate::erase::Erasures;
 use crate::metrics::Metrics;
 
 /// What every query handler needs; clones share it.
@@ -53,6 +58,9 @@ pub(crate) struct Api {
     /// Every token's hash, of sources as well: none of them is shown in the audit log.
     keyrings: Arc<[Arc<Keyring>]>,
     proxies: Option<Arc<AddressList>>,
+    erasures: Arc<Erasures>,
+    redactor: Arc<decode::Redactor>,
+    backups: Arc<Backups>,
 }
 
 impl Api {
@@ -62,6 +70,8 @@ impl Api {
         store: watch::Receiver<Option<Store>>,
         metrics: Arc<Metrics>,
         readiness: Readiness,
+        (erasures, redactor): (Arc<Erasures>, Arc<decode::Redactor>),
+        backups: Arc<Backups>,
     ) -> Self {
         let open =
             settings.readers.is_empty() && (settings.http.address.ip().is_loopback() || settings.insecure);
@@ -78,6 +88,9 @@ impl Api {
             audit,
             keyrings: settings.keyrings().collect(),
             proxies: settings.trusted_proxies.clone(),
+            erasures,
+            redactor,
+            backups,
         }
     }
 
@@ -144,6 +157,9 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/api/v1/traces/{id}/why", get(traces::why))
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/rejects", get(rejects::rejects))
+        .route("/api/v1/backup", post(backup::backup))
+        .route("/api/v1/erase", post(erase::erase))
+        .route("/api/v1/erasures/{id}", get(erase::receipt))
         .route("/api/v1/sources", get(sources::sources))
         .route("/api/v1/ledger", get(ledger::ledger))
         .nest("/tempo", tempo::lookups())

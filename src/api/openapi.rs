@@ -19,6 +19,9 @@ use utoipa::OpenApi as _;
         super::rejects::rejects,
         super::sources::sources,
         super::ledger::ledger,
+        super::erase::erase,
+        super::erase::receipt,
+        super::backup::backup,
     ),
     components(schemas(super::Problem))
 )]

@@ -2,14 +2,17 @@
 //!
 //! Exit codes by contract: 0 done or found, 1 not found or something rejected, 2 an error.
 
+mod backup;
 mod client;
 mod doctor;
 mod engine;
+mod erase;
 pub(crate) mod explain;
 mod import;
 mod search;
 mod serve;
 mod setup;
+mod spool;
 mod tail;
 mod token;
 mod trace;
@@ -50,6 +53,14 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Make a token for a source or a reader, and its hash
     Token(token::Arguments),
+    /// Back up a running service: its tables, and what waits in its spool
+    Backup(backup::Arguments),
+    /// Put a backup into a new data directory
+    Restore(backup::RestoreArguments),
+    /// List the segments of a spool: what waits, how old, what is damaged
+    Spool(spool::Arguments),
+    /// Erase what is held of one person, with a receipt
+    Erase(erase::Arguments),
     /// Prove on this machine that nothing acknowledged is lost, through kills and other faults
     Verify(verify::Arguments),
 }
@@ -67,6 +78,10 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Tail(arguments) => tail::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Token(arguments) => token::run(&arguments),
+        Command::Backup(arguments) => backup::run(arguments),
+        Command::Restore(arguments) => backup::restore(&arguments),
+        Command::Spool(arguments) => spool::run(&arguments),
+        Command::Erase(arguments) => erase::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
     }
 }

@@ -1,8 +1,8 @@
 //! Settled groups to requests to what goes out; on threads of their own, as it is nothing but computing.
 
 use std::collections::HashSet;
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, RwLock};
 
 use event::{Hop, HopEvent};
 use store::Decided;
@@ -13,6 +13,7 @@ use super::complete::{Completed, Late};
 use super::judge::{Judge, Outgoing};
 use super::pending::Settled;
 use super::seen::{Seen, of_id, of_key};
+use crate::erase::Erasures;
 
 /// What assembling needs to know; shared by its threads.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct Assembly {
     pub(crate) settle_ns: i64,
     /// Incomplete requests that may still be looked up in the store before the next tick.
     pub(crate) look_ups: AtomicI64,
+    /// What must not go out although it was read before it was erased.
+    pub(crate) erasures: Option<Arc<Erasures>>,
 }
 
 /// What came out of some groups.
@@ -65,7 +68,9 @@ impl Assembly {
             // An event is more than a kilobyte: a vector that grows would copy each of them again and again.
             let mut events: Vec<HopEvent<'static>> = Vec::with_capacity(group.count);
             for bytes in group.events() {
-                if let Ok(event::Record::Event(event)) = event::wire::read(bytes) {
+                if let Ok(event::Record::Event(event)) = event::wire::read(bytes)
+                    && !self.erasures.as_ref().is_some_and(|erasures| erasures.takes(&event))
+                {
                     events.push(event.into_owned());
                 }
             }

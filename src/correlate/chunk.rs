@@ -41,10 +41,25 @@ impl Packer {
         if self.plain.is_empty() {
             self.plain.push(VERSION);
         }
+        self.keep(event);
+        if self.plain.len() < FULL_BYTES { Ok(None) } else { self.finish() }
+    }
+
+    /// For a chunk that was one before, however large: [`Self::keep`] and [`Self::pack`].
+    pub(crate) fn whole() -> Self {
+        Self { plain: vec![VERSION], events: 0 }
+    }
+
+    /// Adds an event to the one chunk.
+    pub(crate) fn keep(&mut self, event: &[u8]) {
         self.plain.extend_from_slice(&(event.len() as u32).to_le_bytes());
         self.plain.extend_from_slice(event);
         self.events += 1;
-        if self.plain.len() < FULL_BYTES { Ok(None) } else { self.finish() }
+    }
+
+    /// The one chunk, also of nothing.
+    pub(crate) fn pack(self) -> std::io::Result<(u32, Vec<u8>)> {
+        Ok((self.events, zstd::bulk::compress(&self.plain, LEVEL)?))
     }
 
     /// What is left, as the last chunk.

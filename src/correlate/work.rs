@@ -90,6 +90,7 @@ impl<'c> Work<'c> {
             seen: RwLock::new(Seen::new(SEEN_BYTES)),
             settle_ns: settle.as_nanos() as i64,
             look_ups: AtomicI64::new(LOOK_UPS),
+            erasures: Some(Arc::clone(&correlator.erasures)),
         };
         let mut work = Self {
             source: &correlator.source,

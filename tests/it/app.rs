@@ -104,6 +104,18 @@ impl Service {
         service
     }
 
+    /// Starts a service on a data directory that `prepare` makes, with more lines of configuration.
+    pub(crate) fn beginning(config: &str, prepare: impl FnOnce(&Path)) -> Self {
+        let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+        let file = directory.path().join("throughline.toml");
+        let text = "engine.public_listen = ''\nhttp.listen = '127.0.0.1:0'\ngrpc.listen = '127.0.0.1:0'\n";
+        std::fs::write(&file, format!("{text}{config}")).expect("write the configuration");
+        prepare(&directory.path().join("data"));
+        let service = Self::launch(directory, file);
+        service.wait_ready();
+        service
+    }
+
     fn launch(directory: Arc<tempfile::TempDir>, config: PathBuf) -> Self {
         let mut child = Command::new(BINARY)
             .args(["serve", "--config"])
@@ -269,6 +281,12 @@ impl Service {
         let fresh = Self::launch(Arc::clone(&self.directory), self.config.clone());
         fresh.wait_ready();
         *self = fresh;
+    }
+
+    /// As [`Self::restart`], for a store that is away: whoever is not prepared is not ready.
+    pub(crate) fn restart_unready(&mut self) {
+        assert!(self.child.is_none(), "end it first");
+        *self = Self::launch(Arc::clone(&self.directory), self.config.clone());
     }
 
     /// Process id of the service.

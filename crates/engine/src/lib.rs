@@ -39,4 +39,4 @@ pub use flags::FlagError;
 pub use limits::Limits;
 pub use pool::OpenError;
 pub use serve::{Options, Ready, RunError, SECRET_VARIABLE, SERVICE_USER, run};
-pub use supervisor::{Endpoint, Phase, StartError, State, Supervisor};
+pub use supervisor::{Endpoint, Paused, Pauses, Phase, StartError, State, Supervisor};

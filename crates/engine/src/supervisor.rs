@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, Command};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -117,7 +117,14 @@ pub struct Supervisor {
     endpoint: watch::Receiver<Option<Endpoint>>,
     state: watch::Receiver<State>,
     stop: oneshot::Sender<()>,
+    pauses: mpsc::Sender<oneshot::Sender<Paused>>,
     task: JoinHandle<()>,
+}
+
+/// While this lives the engine is ended in order, and its directory is nobody's. Dropping it starts the engine again.
+#[derive(Debug)]
+pub struct Paused {
+    _over: oneshot::Sender<()>,
 }
 
 impl Supervisor {
@@ -146,8 +153,9 @@ impl Supervisor {
         let mut keeper =
             Keeper { program, arguments, options, state: state_sender, endpoint: endpoint_sender };
         let first = keeper.spawn().await?;
-        let task = tokio::spawn(async move { keeper.keep(first, stopped).await });
-        Ok(Self { endpoint, state, stop, task })
+        let (pauses, mut asked) = mpsc::channel(1);
+        let task = tokio::spawn(async move { keeper.keep(first, stopped, &mut asked).await });
+        Ok(Self { endpoint, state, stop, pauses, task })
     }
 
     /// Where the engine listens; `None` while it is down. Changes with every restart.
@@ -162,10 +170,32 @@ impl Supervisor {
         self.state.clone()
     }
 
+    /// How others may ask for a pause.
+    #[must_use]
+    pub fn pauses(&self) -> Pauses {
+        Pauses { asked: self.pauses.clone() }
+    }
+
     /// Ends the child: running statements get up to 10 s, then it is ended regardless.
     pub async fn stop(self) {
         let _ = self.stop.send(());
         drop(self.task.await);
+    }
+}
+
+/// Ends the engine for a while; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Pauses {
+    asked: mpsc::Sender<oneshot::Sender<Paused>>,
+}
+
+impl Pauses {
+    /// Ends the engine in order and keeps it from starting until the answer is dropped. `None`: it is not running, or
+    /// ends for good.
+    pub async fn pause(&self) -> Option<Paused> {
+        let (ended, answer) = oneshot::channel();
+        self.asked.send(ended).await.ok()?;
+        answer.await.ok()
     }
 }
 
@@ -281,7 +311,12 @@ impl Keeper {
         Ok(Running { child, input, pid, since: Instant::now(), words })
     }
 
-    async fn keep(&mut self, first: Running, mut stopped: oneshot::Receiver<()>) {
+    async fn keep(
+        &mut self,
+        first: Running,
+        mut stopped: oneshot::Receiver<()>,
+        pauses: &mut mpsc::Receiver<oneshot::Sender<Paused>>,
+    ) {
         let mut running = Some(first);
         loop {
             let end = match running.take() {
@@ -291,6 +326,17 @@ impl Keeper {
                         _ = &mut stopped => {
                             self.stop(child).await;
                             return;
+                        }
+                        Some(ended) = pauses.recv() => {
+                            self.stop(child).await;
+                            let (over, held) = oneshot::channel();
+                            // Whoever asked may be gone; then the pause is over at once.
+                            drop(ended.send(Paused { _over: over }));
+                            tokio::select! {
+                                _ = held => {}
+                                _ = &mut stopped => return,
+                            }
+                            continue;
                         }
                     };
                     if child.since.elapsed() >= SOUND_RUN {

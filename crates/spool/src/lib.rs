@@ -111,6 +111,7 @@ mod shared;
 mod shelf;
 mod spool;
 mod stats;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -127,3 +128,4 @@ pub use recover::{Recovery, SetAside};
 pub use sealed::Sealed;
 pub use spool::Spool;
 pub use stats::Stats;
+pub use survey::{FileState, Surveyed, survey};

@@ -9,6 +9,7 @@
 
 mod batch;
 mod client;
+pub mod erase;
 mod error;
 mod exports;
 mod insert;
@@ -18,6 +19,7 @@ pub mod migrate;
 mod native;
 pub mod query;
 
+pub use batch::ledger::ERASED;
 pub use batch::{Batch, MAX_RECORDS};
 pub use client::{Endpoint, INSERT_TIMEOUT, QUERY_MEMORY_BYTES, QUERY_TIME_S, Store};
 pub use error::{Fault, InsertError, StoreError};

@@ -71,7 +71,10 @@ pub(crate) struct LedgerLine {
     pub(crate) stored_rejects: u64,
     /// Events that the store refused for good; they are rejects now.
     pub(crate) store_refused: u64,
-    /// Received, and not in the store; below 0: in the store, and not in the ledger. Absent where it cannot be told: from
+    /// Events and rejects that were erased.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) erased: u64,
+    /// Received, and neither in the store nor erased; below 0: in the store, and not in the ledger. Absent where it cannot be told: from
     /// before the ledger, or past the retention of events or rejects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) missing: Option<i64>,
@@ -168,7 +171,8 @@ impl LedgerLine {
         };
         let (accepted, rejected) = (of(Counter::Accepted), of(Counter::Rejected));
         let received = accepted + rejected;
-        let stored = row.stored_events + row.stored_rejects + row.store_refused;
+        let erased = row.counts.get(store::ERASED).copied().unwrap_or_default();
+        let stored = row.stored_events + row.stored_rejects + row.store_refused + erased;
         let (written, dropped) = (of(Counter::SenderWritten), of(Counter::SenderDropped));
         let sender = (written + dropped > 0).then(|| SenderAnswer {
             written,
@@ -188,6 +192,7 @@ impl LedgerLine {
             stored_events: row.stored_events,
             stored_rejects: row.stored_rejects,
             store_refused: row.store_refused,
+            erased,
             missing: match judged {
                 Judged::Not => None,
                 Judged::Losses => Some(difference(received, stored).max(0)),
@@ -228,6 +233,7 @@ impl LedgerLine {
         self.stored_events += line.stored_events;
         self.stored_rejects += line.stored_rejects;
         self.store_refused += line.store_refused;
+        self.erased += line.erased;
         // Deficits and surpluses of different minutes are both wrong; adding them would hide either.
         self.missing = match (self.missing, line.missing) {
             (Some(a), Some(b)) if a.signum() * b.signum() < 0 => Some(if a.abs() > b.abs() { a } else { b }),

@@ -15,6 +15,8 @@ pub(crate) const SHIPPED_EVENTS: &str = "shipped_events";
 pub(crate) const SHIPPED_REJECTS: &str = "shipped_rejects";
 /// Events of the segment that the store refused for good: they are rejects now.
 pub(crate) const STORE_REFUSED: &str = "store_refused";
+/// Records that were erased: on their way, or rows of before.
+pub const ERASED: &str = "erased";
 
 const MINUTE_NS: i64 = 60_000_000_000;
 
@@ -24,6 +26,7 @@ struct Found {
     events: u64,
     rejects: u64,
     refused: u64,
+    erased: u64,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +71,11 @@ impl Ledger {
         self.found(tenant, source, received_ns).refused += 1;
     }
 
+    /// Counts a record that is erased before it becomes a row.
+    pub(crate) fn erase(&mut self, tenant: &str, source: &str, received_ns: i64) {
+        self.found(tenant, source, received_ns).erased += 1;
+    }
+
     /// Adds what was counted at acceptance.
     pub(crate) fn tally(&mut self, tally: &Tally<'_>) {
         self.has_tallies = true;
@@ -97,6 +105,7 @@ impl Ledger {
             sum.events += found.events;
             sum.rejects += found.rejects;
             sum.refused += found.refused;
+            sum.erased += found.erased;
         }
     }
 
@@ -119,19 +128,22 @@ impl Ledger {
             let sum = &mut all.entry(place).or_default().1;
             sum.events += found.events;
             sum.rejects += found.rejects;
+            sum.erased += found.erased;
         }
         for (place, entry) in &refused.entries {
             all.entry(place).or_default().1.refused += entry.found.refused;
         }
         for (place, (mut counted, found)) in all {
             if !self.has_tallies {
-                counted.add(Counter::Accepted, found.events);
+                // An erased record may have been either; it is missed in neither.
+                counted.add(Counter::Accepted, found.events + found.erased);
                 counted.add(Counter::Rejected, found.rejects);
             }
             let found = [
                 (SHIPPED_EVENTS, found.events.saturating_sub(found.refused)),
                 (SHIPPED_REJECTS, found.rejects),
                 (STORE_REFUSED, found.refused),
+                (ERASED, found.erased),
             ];
             let counted = counted.present().map(|(counter, total)| (counter.name(), total));
             for (counter, total) in counted.chain(found.into_iter().filter(|(_, total)| *total > 0)) {

@@ -96,12 +96,7 @@ impl Batch {
     /// Adds events once more, in the form that correlation reads: `events` of them, packed by the caller.
     pub fn push_recent(&mut self, segment: [u8; 16], events: u32, packed: &[u8]) {
         let chunk = self.recent.rows as u32;
-        let mut columns = self.recent.columns.iter_mut();
-        put(&mut columns, &u128::from_be_bytes(segment));
-        put(&mut columns, &chunk);
-        put(&mut columns, &events);
-        put(&mut columns, &Cow::Borrowed(packed));
-        self.recent.rows += 1;
+        put_recent(&mut self.recent, segment, chunk, events, packed);
     }
 
     /// Adds a reject.
@@ -115,6 +110,12 @@ impl Batch {
     pub fn push_tally(&mut self, tally: &Tally<'_>) {
         self.ledger.tally(tally);
         self.note_received(tally.received_ns);
+    }
+
+    /// Counts a record that is erased and so does not become a row.
+    pub fn push_erased(&mut self, tenant: &str, source: &str, received_ns: i64) {
+        self.ledger.erase(tenant, source, received_ns);
+        self.note_received(received_ns);
     }
 
     /// Records pushed, by tenant and source.
@@ -189,7 +190,18 @@ fn ids_block() -> Block {
     ])
 }
 
-fn recent_block() -> Block {
+/// Appends one row of `recent`.
+pub(crate) fn put_recent(block: &mut Block, segment: [u8; 16], chunk: u32, events: u32, packed: &[u8]) {
+    let mut columns = block.columns.iter_mut();
+    put(&mut columns, &u128::from_be_bytes(segment));
+    put(&mut columns, &chunk);
+    put(&mut columns, &events);
+    put(&mut columns, &Cow::Borrowed(packed));
+    block.rows += 1;
+}
+
+/// No rows of `recent` yet.
+pub(crate) fn recent_block() -> Block {
     Block::new([
         ("segment", u128::TYPE, u128::LAYOUT),
         ("chunk", u32::TYPE, u32::LAYOUT),

@@ -57,6 +57,10 @@ pub const SCHEMA: &[File] = files![
     "0003_otel/03_events_by_start.sql",
     "0004_ledger/01_ledger.sql",
     "0004_ledger/02_ledger_spread.sql",
+    "0005_erasures/01_erasures.sql",
+    "0005_erasures/02_erasing.sql",
+    "0005_erasures/03_erasures_spread.sql",
+    "0005_erasures/04_erasing_spread.sql",
 ];
 
 /// How long rows are kept, after the schema.

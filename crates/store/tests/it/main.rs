@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod correlate;
+mod erase;
 mod exactly_once;
 mod ledger;
 mod lookup;
