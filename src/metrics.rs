@@ -14,7 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::accept::{Receipt, Refusal};
-use crate::config::Source;
+use crate::config::{Source, SourceKind};
 pub(crate) use correlation::Correlation;
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -34,6 +34,12 @@ struct Rejected {
 struct Refused {
     tenant: String,
     source: String,
+    cause: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TurnedAway {
+    kind: &'static str,
     cause: &'static str,
 }
 
@@ -82,6 +88,7 @@ pub(crate) struct Metrics {
     rejects: Family<Rejected, Counter>,
     refused: Family<Refused, Counter>,
     unread: Family<Refused, Counter>,
+    turned_away: Family<TurnedAway, Counter>,
     payload_bytes: Family<OfSource, Counter>,
     stored: Family<OfSource, Counter>,
     sender: Family<OfSender, Counter>,
@@ -124,6 +131,11 @@ impl Metrics {
     pub(crate) fn unread(&self, source: &Source, cause: &'static str) {
         let labels = Refused { tenant: source.tenant.clone(), source: source.name.clone(), cause };
         self.unread.get_or_create(&labels).inc();
+    }
+
+    /// Counts one delivery that no source's token opened: whose it is, nobody knows.
+    pub(crate) fn turned_away(&self, kind: SourceKind, cause: &'static str) {
+        self.turned_away.get_or_create(&TurnedAway { kind: kind.name(), cause }).inc();
     }
 
     /// Counts what senders of a source say of themselves.
@@ -199,6 +211,11 @@ impl Metrics {
             "unread_deliveries",
             "Deliveries that were not read to their end",
             self.unread.clone(),
+        );
+        registry.register(
+            "turned_away",
+            "Deliveries that no source's token opened",
+            self.turned_away.clone(),
         );
         registry.register_with_unit(
             "payload",

@@ -7,6 +7,7 @@
 //! counted, too: that is when most is lost.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,8 +97,8 @@ pub(crate) fn watch(
                     Err(error) => {
                         metrics.reported(&source, "unanswered", 1);
                         // Said once: a sender that is gone stays gone, and others come in its place.
-                        if !known.contains_key(&place) {
-                            known.insert(place, None);
+                        if let Entry::Vacant(new) = known.entry(place) {
+                            new.insert(None);
                             tracing::warn!(
                                 source = source.name,
                                 url,

@@ -91,7 +91,7 @@ pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyh
     let readiness = api::Readiness::new(Arc::clone(&spool), Arc::clone(&progress), drain.leaving.clone());
     let intake = Intake {
         acceptor: acceptor.clone(),
-        sources: Arc::new(auth::Sources::new(&settings, {
+        sources: Arc::new(auth::Sources::new(&settings, Arc::clone(&metrics), {
             let acceptor = acceptor.clone();
             move |source, refusal| acceptor.refuse(source, refusal)
         })),

@@ -13,6 +13,7 @@ use crate::accept::{Refusal, Stranger, unix_ns};
 use crate::access::{AddressList, Bucket, TokenHash, origin};
 use crate::api::Problem;
 use crate::config::{Settings, Source, SourceKind};
+use crate::metrics::Metrics;
 
 /// A source that is presented its token from elsewhere is told of in the log so often.
 const WARN_EVERY_S: u64 = 60;
@@ -23,6 +24,7 @@ pub(crate) struct Sources {
     proxies: Option<Arc<AddressList>>,
     /// Counts a refusal, and hands it on.
     count: Count,
+    metrics: Arc<Metrics>,
 }
 
 type Count = Box<dyn Fn(&Source, Refusal) -> Refusal + Send + Sync>;
@@ -84,11 +86,12 @@ impl Sources {
     /// `count` is told of whoever has the token and is refused all the same.
     pub(crate) fn new(
         settings: &Settings,
+        metrics: Arc<Metrics>,
         count: impl Fn(&Source, Refusal) -> Refusal + Send + Sync + 'static,
     ) -> Self {
         let kinds = [SourceKind::Fastly, SourceKind::Envoy, SourceKind::Als, SourceKind::Otlp];
         let all = kinds.iter().flat_map(|&kind| settings.sources_of(kind)).map(Entrance::new).collect();
-        Self { all, proxies: settings.trusted_proxies.clone(), count: Box::new(count) }
+        Self { all, proxies: settings.trusted_proxies.clone(), count: Box::new(count), metrics }
     }
 
     /// The source of a kind (and name, where the path gives one) that the request may send to.
@@ -107,6 +110,7 @@ impl Sources {
             })
             .peekable();
         if named.peek().is_none() {
+            self.metrics.turned_away(kind, "no_source");
             let what = name.unwrap_or(kind.name());
             return Err(Problem::not_found(&format!(
                 "no source `{what}` of kind `{}` is configured: add a [[source]] with that name and kind",
@@ -128,6 +132,7 @@ impl Sources {
             }
         }
         Err(problem.unwrap_or_else(|| {
+            self.metrics.turned_away(kind, "wrong_token");
             Problem::unauthorized(
                 "the token is missing or wrong: send the source's token in its configured header",
             )
@@ -196,6 +201,7 @@ mod tests {
             all: vec![with_token("a", "token-of-tenant-a"), with_token("b", "token-of-tenant-b")],
             proxies: None,
             count: Box::new(|_, refusal| refusal),
+            metrics: Arc::default(),
         }
     }
 

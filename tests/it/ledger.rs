@@ -1,6 +1,7 @@
 //! The books balance: whatever came in, over whichever transport and through whichever fault, the ledger says what became
 //! of it, to the record, and each tenant sees its own.
 
+mod damaged;
 mod reported;
 
 use serde_json::Value;
@@ -9,8 +10,8 @@ use crate::app::{Options, Service, data, eventually};
 
 const CONFIG: &str = "
 [limits]
-body = '1MiB'
-in_flight = '256KiB'
+body = '2MiB'
+in_flight = '1MiB'
 [[source]]
 name = 'cdn-a'
 kind = 'fastly'
@@ -126,9 +127,9 @@ fn the_books_balance_to_the_record_through_kills_over_every_transport() {
     assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
     // More than may be in flight, to be sent again; and more than is ever read.
     for _ in 0..3 {
-        assert_eq!(service.post("/v1/fastly/cdn-b", &[], vec![b'x'; 300 << 10]).0, 503);
+        assert_eq!(service.post("/v1/fastly/cdn-b", &[], vec![b'x'; 1200 << 10]).0, 503);
     }
-    assert_eq!(service.post("/v1/envoy/mesh-a", &[], vec![b'x'; 2 << 20]).0, 413);
+    assert_eq!(service.post("/v1/envoy/mesh-a", &[], vec![b'x'; 3 << 20]).0, 413);
     // What was refused is in memory for some seconds; a drain writes it.
     assert!(service.terminate().success());
     service.restart();
@@ -187,7 +188,8 @@ fn doctor(service: &Service, more: &[&str]) -> (i32, Value) {
 
 #[test]
 fn the_doctor_finds_what_is_wrong_and_nothing_where_all_is_well() {
-    let mut service = Service::with(Options { config: CONFIG.to_owned(), ..Options::default() });
+    let config = CONFIG.replace("[limits]", "[limits]\ngrpc_message = '32KiB'");
+    let mut service = Service::with(Options { config, ..Options::default() });
     service.accept("/v1/fastly/cdn-a", (1..=200).map(line).collect::<String>());
     eventually("what came is stored", || {
         (sum(&ask(&service, "a", "/api/v1/ledger"), "cdn-a")["stored_events"] == 200).then_some(())
@@ -200,20 +202,25 @@ fn the_doctor_finds_what_is_wrong_and_nothing_where_all_is_well() {
 
     let broken = "{\"broken\": \n".repeat(50);
     service.accept("/v1/fastly/cdn-a", broken);
-    assert_eq!(service.post("/v1/fastly/cdn-a", &[], vec![b'x'; 2 << 20]).0, 413);
+    assert_eq!(service.post("/v1/fastly/cdn-a", &[], vec![b'x'; 3 << 20]).0, 413);
+    // Envoy's first message of a stream says who it is, in some 60 KiB.
+    let stream =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/envoy/als/gw.http_envoy_accesslog.stream0.binpb");
+    assert_ne!(service.cli(&["import", stream]).status.code(), Some(0));
     let text = eventually("the books have both", || {
         let (code, report) = doctor(&service, &["--since", "30m"]);
         assert!(code < 2, "{report}");
         let text = report.to_string();
         (text.contains("50 of 250 records (20.0%) could not be read")
-            && text.contains("not read (too_large)"))
+            && text.contains("cdn-a: 1 deliveries were not read (too_large)")
+            && text.contains("als-a: 1 deliveries were not read (too_large)"))
         .then_some(text)
     });
     assert!(text.contains("limits.body") && text.contains("50 truncated"), "{text}");
     let shown = service.cli(&["doctor", "--token", "token-of-reader-a"]);
     assert_eq!(shown.status.code(), Some(1));
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-    assert!(shown.contains("PROBLEM  sources  cdn-a: 50 of 250") && shown.contains("2 problems"), "{shown}");
+    assert!(shown.contains("PROBLEM  sources  cdn-a: 50 of 250") && shown.contains("3 problems"), "{shown}");
 
     assert_eq!(service.cli(&["doctor", "--token", "another-token-entirely"]).status.code(), Some(2));
     service.terminate();

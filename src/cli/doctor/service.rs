@@ -9,7 +9,8 @@ const MANY_RESTARTS: u64 = 3;
 const SPOOL_SHARE: u64 = 2;
 
 pub(super) fn check(asked: &Asked) -> Vec<Finding> {
-    [ready(asked), spool(asked), held(asked), engine(asked)].into_iter().flatten().collect()
+    let all = [ready(asked), spool(asked), held(asked), engine(asked), turned_away(asked)];
+    all.into_iter().flatten().collect()
 }
 
 fn ready(asked: &Asked) -> Option<Finding> {
@@ -32,7 +33,12 @@ fn ready(asked: &Asked) -> Option<Finding> {
 /// A number of the exposition text, by name and a part of its labels.
 fn metric(asked: &Asked, name: &str, label: &str) -> u64 {
     let line = asked.metrics.lines().find(|line| line.starts_with(name) && line.contains(label));
-    let number = line.and_then(|line| line.rsplit(' ').next()).and_then(|text| text.parse::<f64>().ok());
+    line.map(number).unwrap_or_default()
+}
+
+/// The value at the end of a line.
+fn number(line: &str) -> u64 {
+    let number = line.rsplit(' ').next().and_then(|text| text.parse::<f64>().ok());
     number.unwrap_or_default().max(0.0) as u64
 }
 
@@ -53,6 +59,25 @@ fn spool(asked: &Asked) -> Option<Finding> {
         )
     } else {
         Finding::ok("spool", what)
+    })
+}
+
+/// A note only: a port on the internet is asked by all sorts of people.
+fn turned_away(asked: &Asked) -> Option<Finding> {
+    let of = |cause: &str| {
+        let lines = asked.metrics.lines().filter(|line| line.starts_with("throughline_turned_away_total"));
+        lines.filter(|line| line.contains(cause)).map(number).sum::<u64>()
+    };
+    let (wrong, unknown) = (of("wrong_token"), of("no_source"));
+    (wrong + unknown > 0).then(|| {
+        Finding::note(
+            "service",
+            format!(
+                "since the start {wrong} deliveries came with a missing or wrong token, {unknown} for no configured source"
+            ),
+            "if one of yours is missing: compare its address, header and token with the [[source]]; nothing of what was \
+             turned away is kept",
+        )
     })
 }
 

@@ -164,6 +164,13 @@ fn trouble_of_the_instance_is_read_from_its_metrics() {
         let found = only(&with(metrics));
         assert!(found.0 == Level::Problem && found.1.contains(text), "{text}: {found:?}");
     }
+    let away = "throughline_turned_away_total{kind=\"als\",cause=\"wrong_token\"} 2\n\
+                throughline_turned_away_total{kind=\"otlp\",cause=\"wrong_token\"} 3\n";
+    let found = only(&with(away));
+    assert!(
+        found.0 == Level::Note && found.1.contains("5 deliveries came with a missing or wrong"),
+        "{found:?}"
+    );
     let down = Asked { is_ready: false, reasons: vec!["draining".to_owned()], ..asked(line("cdn")) };
     assert!(only(&down).1.starts_with("is not ready: draining"));
 }

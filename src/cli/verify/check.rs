@@ -135,6 +135,7 @@ impl Verdict {
         agree("events, and those that shipped segments say", sums.events, sums.shipped_events);
         agree("rejects, and those that shipped segments say", sums.rejects, sums.shipped_rejects);
         agree("events, and those kept for correlation", sums.events, sums.recent_events);
+        agree("records by which the ledger differs from the tables", sums.ledger_apart, 0);
         if sums.rejects > 0 {
             self.corrupted(format!("{} rejects, although every record can be read", sums.rejects));
         }
@@ -263,6 +264,7 @@ mod tests {
             shipped_events: 10,
             shipped_rejects: 0,
             recent_events: 10,
+            ledger_apart: 0,
         };
         let corrupted = |sums: AuditSums, rollup: f64| {
             let mut verdict = verdict(&books, &table);
@@ -276,6 +278,7 @@ mod tests {
         assert_eq!(corrupted(AuditSums { segments: 1, ..sound }, 10.0), 1);
         assert_eq!(corrupted(AuditSums { shipped_events: 11, ..sound }, 10.0), 1);
         assert_eq!(corrupted(AuditSums { recent_events: 9, ..sound }, 10.0), 1);
+        assert_eq!(corrupted(AuditSums { ledger_apart: 1, ..sound }, 10.0), 1);
         assert!(corrupted(AuditSums { rejects: 1, ..sound }, 10.0) > 0);
     }
 }

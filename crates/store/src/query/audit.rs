@@ -57,6 +57,8 @@ pub struct AuditSums {
     pub shipped_rejects: u64,
     /// Events in `recent`.
     pub recent_events: u64,
+    /// Records by which the ledger and the tables differ, source by source and minute by minute.
+    pub ledger_apart: u64,
 }
 
 impl Store {
@@ -106,7 +108,13 @@ impl Store {
                    assumeNotNull((SELECT uniqExact(segment) FROM shipped)) AS segments, \
                    assumeNotNull((SELECT sum(shipped.events) FROM shipped)) AS shipped_events, \
                    assumeNotNull((SELECT sum(shipped.rejects) FROM shipped)) AS shipped_rejects, \
-                   assumeNotNull((SELECT sum(recent.events) FROM recent)) AS recent_events";
+                   assumeNotNull((SELECT sum(recent.events) FROM recent)) AS recent_events, \
+                   assumeNotNull((SELECT toUInt64(sum(abs(apart))) FROM (SELECT sum(n) AS apart FROM \
+                    (SELECT tenant, source, minute, toInt64(total) AS n FROM ledger \
+                     WHERE counter IN ('accepted', 'rejected') \
+                     UNION ALL SELECT tenant, source, toStartOfMinute(received_ns), toInt64(-1) FROM events \
+                     UNION ALL SELECT tenant, source, toStartOfMinute(received_ns), toInt64(-1) FROM rejects) \
+                    GROUP BY tenant, source, minute))) AS ledger_apart";
         self.read(sql).fetch_one().await.map_err(failed("audit the tables"))
     }
 }

@@ -1,8 +1,8 @@
 //! The ledger against the tables: entries come in once, and whatever the tables lose shows.
 
 use event::{Counter, Counts, Reject, RejectReason, Tally};
-use store::Batch;
 use store::query::{LedgerFilter, LedgerRow};
+use store::{Batch, Decided, Decision};
 
 use crate::support::{batch, edge, now_ns, raw, store};
 
@@ -60,8 +60,20 @@ async fn entries_are_there_once_and_agree_with_the_tables() {
     assert_eq!(counts, [3, 1, 1, 3, 1], "{fastly:?}");
     assert_eq!((fastly.stored_events, fastly.stored_rejects, fastly.store_refused), (3, 1, 0));
     assert_eq!(of(&row(&store, "other").await, "refused_busy"), 7);
+    let decided = |decision, key| Decided {
+        tenant: "default".to_owned(),
+        id: None,
+        trace_id: key,
+        decision,
+        rule: String::new(),
+        spans: 1,
+        event_keys: vec![key as u64],
+    };
+    let decided = [decided(Decision::Exported, 1001), decided(Decision::LeftOut, 1002)];
+    store.note_decisions(&decided, 1).await.unwrap();
     let keyed = store.ledger_keys("default", &filter()).await.unwrap();
-    assert_eq!(keyed.iter().map(|row| row.duplicated).collect::<Vec<_>>(), [1], "{keyed:?}");
+    let told: Vec<_> = keyed.iter().map(|row| (row.duplicated, row.exported, row.without_id)).collect();
+    assert_eq!(told, [(1, 1, 0)], "{keyed:?}");
     assert_eq!(store.ledger_begins().await.unwrap(), 0, "nothing was shipped before");
     assert!(store.ledger("another", &filter()).await.unwrap().is_empty());
 
