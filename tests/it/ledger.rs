@@ -66,6 +66,11 @@ fn sum<'a>(ledger: &'a Value, source: &str) -> &'a Value {
     sums.into_iter().flatten().find(|line| line["source"] == source).unwrap_or(&Value::Null)
 }
 
+/// A client that is answered before it has sent all may see its connection break instead. The books know either way.
+fn is_answered_early(status: u16, expected: u16) -> bool {
+    status == expected || status == 0
+}
+
 /// What the sender was told.
 #[derive(Default)]
 struct Told {
@@ -127,9 +132,11 @@ fn the_books_balance_to_the_record_through_kills_over_every_transport() {
     assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
     // More than may be in flight, to be sent again; and more than is ever read.
     for _ in 0..3 {
-        assert_eq!(service.post("/v1/fastly/cdn-b", &[], vec![b'x'; 1200 << 10]).0, 503);
+        let (status, _) = service.post("/v1/fastly/cdn-b", &[], vec![b'x'; 1200 << 10]);
+        assert!(is_answered_early(status, 503), "{status}");
     }
-    assert_eq!(service.post("/v1/envoy/mesh-a", &[], vec![b'x'; 3 << 20]).0, 413);
+    let (status, _) = service.post("/v1/envoy/mesh-a", &[], vec![b'x'; 3 << 20]);
+    assert!(is_answered_early(status, 413), "{status}");
     // What was refused is in memory for some seconds; a drain writes it.
     assert!(service.terminate().success());
     service.restart();
@@ -202,7 +209,8 @@ fn the_doctor_finds_what_is_wrong_and_nothing_where_all_is_well() {
 
     let broken = "{\"broken\": \n".repeat(50);
     service.accept("/v1/fastly/cdn-a", broken);
-    assert_eq!(service.post("/v1/fastly/cdn-a", &[], vec![b'x'; 3 << 20]).0, 413);
+    let (status, _) = service.post("/v1/fastly/cdn-a", &[], vec![b'x'; 3 << 20]);
+    assert!(is_answered_early(status, 413), "{status}");
     // Envoy's first message of a stream says who it is, in some 60 KiB.
     let stream =
         concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/envoy/als/gw.http_envoy_accesslog.stream0.binpb");
