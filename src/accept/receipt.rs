@@ -70,8 +70,9 @@ impl Refusal {
     /// The cause as a counter of the ledger.
     pub(crate) fn counter(&self) -> Counter {
         match self {
-            // Like the crowd, a sender over its rate comes again when there is room; so does one whose list is mended.
-            Self::Busy(_) | Self::TooFast(_) | Self::Stranger { .. } => Counter::RefusedBusy,
+            Self::Busy(_) => Counter::RefusedBusy,
+            Self::TooFast(_) => Counter::RefusedRate,
+            Self::Stranger { .. } => Counter::RefusedStranger,
             Self::Spool(AppendError::Full { .. }) => Counter::RefusedSpoolFull,
             Self::Spool(_) => Counter::RefusedSpoolFailed,
             Self::Stopped => Counter::RefusedStopped,

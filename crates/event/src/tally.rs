@@ -62,6 +62,10 @@ counters! {
     SetAside = 13 "set_aside",
     /// Records of theirs that could not be saved.
     LostRecords = 14 "lost_records",
+    /// Deliveries refused because their source was over its rate, to be sent again.
+    RefusedRate = 15 "refused_rate",
+    /// Deliveries refused because their sender is not one of the source's, to be sent again when that is mended.
+    RefusedStranger = 16 "refused_stranger",
 }
 
 /// Numbers of some counters; the others are 0.

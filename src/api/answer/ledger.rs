@@ -154,11 +154,13 @@ pub(crate) enum Judged {
     Whole,
 }
 
-const REFUSED: [(Counter, &str); 4] = [
+const REFUSED: [(Counter, &str); 6] = [
     (Counter::RefusedBusy, "busy"),
     (Counter::RefusedSpoolFull, "spool_full"),
     (Counter::RefusedSpoolFailed, "spool_failed"),
     (Counter::RefusedStopped, "stopped"),
+    (Counter::RefusedRate, "rate"),
+    (Counter::RefusedStranger, "stranger"),
 ];
 const UNREAD: [Counter; 2] = [Counter::TooLarge, Counter::BrokenOff];
 

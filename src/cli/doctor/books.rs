@@ -103,6 +103,11 @@ fn refused(line: &LedgerLine) -> Vec<Finding> {
             "spool_full" => {
                 "the store does not keep up or was away: look at the store, or raise `spool.max_bytes`"
             }
+            "rate" => "the source sends more than its `rate_bytes`: raise it, or let the sender send less",
+            "stranger" => {
+                "somebody has the source's token and sends from an address, or with a certificate, that is not on its list: \
+                 mend the list, or change the token"
+            }
             "spool_failed" => "the disk under the data directory fails: look at it and at the service's log",
             _ => "the service was going down; a sender that tries again loses nothing",
         };

@@ -95,6 +95,7 @@ fn each_trouble_of_the_books_has_its_finding() {
             "4 deliveries were not read",
         ),
         (LedgerLine { refused: one("busy", 1), ..line("cdn") }, Level::Problem, "limits.in_flight"),
+        (LedgerLine { refused: one("stranger", 1), ..line("cdn") }, Level::Problem, "change the token"),
         (LedgerLine { refused: one("stopped", 90), ..line("cdn") }, Level::Note, "going down"),
         (LedgerLine { refused: one("spool_full", 1), ..line("cdn") }, Level::Problem, "spool.max_bytes"),
         (

@@ -10,7 +10,7 @@ const BEFORE_THE_FIRST_RECORD: usize = 64 + 20;
 fn a_damaged_segment_is_in_the_books() {
     // Nothing is shipped before it is damaged.
     let config = "[spool]\nsegment_age = '60s'\n".to_owned();
-    let mut service = Service::with(Options { config, tls: None });
+    let mut service = Service::with(Options { config, ..Options::default() });
     for delivery in 0..3 {
         service.accept("/v1/fastly", (1..=10).map(|n| line(100 * delivery + n)).collect::<String>());
     }
