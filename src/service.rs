@@ -15,12 +15,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::Acceptor;
-use crate::access;
+use crate::access::{self, Role};
 use crate::adopt::Adopter;
 use crate::api::{self, Api};
 use crate::backup::Backups;
 use crate::books::Books;
-use crate::config::{DEFAULT_TENANT, Settings, SourceKind};
+use crate::config::{DEFAULT_TENANT, Reader, Settings, SourceKind};
 use crate::correlate::{Correlator, StoreSource};
 use crate::drain::Drain;
 use crate::erase::{Eraser, Erasures};
@@ -324,6 +324,13 @@ fn announce(settings: &Settings, link: &Link, http: SocketAddr, grpc: SocketAddr
         tracing::info!(
             "ClickHouse, read-only, on http://{address}, user and password in {}",
             credentials.display()
+        );
+    }
+    let is_masked = |reader: &Reader| !reader.roles.allow(Role::Personal);
+    if link.public.is_some() && settings.readers.iter().any(is_masked) {
+        tracing::warn!(
+            "the engine's port shows personal fields to whoever has its password, whatever the roles of readers; \
+             `engine.public_listen = \"\"` switches it off"
         );
     }
     if settings.insecure {

@@ -31,7 +31,7 @@ pub(crate) use health::Readiness;
 pub(crate) use problem::Problem;
 
 use crate::accept::unix_ns;
-use crate::access::{AddressList, Audit, Caller, Keyring, Role};
+use crate::access::{AddressList, Audit, Caller, Keyring, Role, is_local};
 use crate::backup::Backups;
 use crate::config::{Reader, Settings};
 use crate::erase::Erasures;
@@ -46,6 +46,7 @@ pub(crate) struct Api {
     sources: Arc<[(String, answer::ConfiguredSource)]>,
     /// Who a request without a token is; `None` where a token is needed.
     open: Option<Caller>,
+    is_loopback: bool,
     answer_rows: usize,
     /// How long the tables surely keep rows, seconds.
     rows_kept_s: i64,
@@ -79,7 +80,8 @@ impl Api {
             store,
             readers: settings.readers.clone().into(),
             sources: ledger::configured(settings).into(),
-            open: open.then(Caller::open),
+            open: open.then(|| Caller::open(settings.http.address.ip().is_loopback())),
+            is_loopback: settings.http.address.ip().is_loopback(),
             answer_rows: settings.limits.answer_rows,
             rows_kept_s: ledger::rows_kept_s(&settings.retention),
             settle_ns: i64::try_from(settings.correlate.settle.as_nanos()).unwrap_or(i64::MAX),
@@ -97,6 +99,11 @@ impl Api {
     /// Who asks, if its token is a reader's.
     fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         if let Some(open) = &self.open {
+            if self.is_loopback && !is_local(headers) {
+                return Err(Problem::forbidden(
+                    "without a [[reader]] questions are answered only to an address or to `localhost`; configure a reader",
+                ));
+            }
             return Ok(open.clone());
         }
         let now_s = (unix_ns() / 1_000_000_000).unsigned_abs();

@@ -110,9 +110,13 @@ fn no_answer_shows_a_person_to_whoever_may_only_search() {
     let document = service.json("/api/v1/openapi.json");
     let endpoints = endpoints(&service);
     for (path, methods) in document["paths"].as_object().unwrap() {
-        // What only administers shows no records.
-        if methods.get("get").is_some() {
-            let beginning = path.split("/{").next().unwrap();
+        let beginning = path.split("/{").next().unwrap();
+        if methods.get("get").is_none() {
+            assert_eq!(service.post(path, &[("authorization", PERSONAL)], "{}").0 / 100, 4, "{path}");
+        } else if ["/api/v1/erasures"].contains(&beginning) {
+            let (status, body) = ask(&service, PERSONAL, &path.replace("{id}", "1"));
+            assert_eq!(status, 403, "{path} is the administrator's: {body}");
+        } else {
             assert!(
                 endpoints.iter().any(|endpoint| endpoint.starts_with(beginning)),
                 "{path} is not tried here"
@@ -353,6 +357,17 @@ fn with_a_client_ca_only_its_clients_get_in() {
     let next = issue(&second, "logs.fastly.example");
     eventually("the new CA holds", || (send(Some(&next)) == 200).then_some(()));
     assert_eq!(send(Some(&fastly)), 0, "the old CA's clients are out");
+}
+
+#[test]
+fn an_open_service_answers_to_no_name_but_its_own() {
+    let service = Service::start();
+    let ask = |host: &str| {
+        let request = client(None).get(service.url() + "/api/v1/sources").header("host", host);
+        request.send().unwrap().status().as_u16()
+    };
+    assert_eq!((ask("localhost:1"), ask("127.0.0.1")), (200, 200));
+    assert_eq!(ask("page.example"), 403);
 }
 
 /// The threat model says which test holds which control: a name that no test has holds nothing.
