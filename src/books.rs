@@ -6,6 +6,7 @@
 //! record is lost with it. After a failing disk a count may come twice.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use spool::{Batch, Spool};
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::unix_ns;
+use crate::config::DEFAULT_TENANT;
+use crate::ship::SPOOL_SOURCE;
 
 /// How often entries go to the spool, if there are any: each time costs an fsync.
 const WRITE_EVERY: Duration = Duration::from_secs(5);
@@ -29,6 +32,8 @@ type Place = (String, String, i64);
 #[derive(Debug, Default)]
 pub(crate) struct Books {
     entries: Mutex<BTreeMap<Place, Counts>>,
+    /// Records that a full spool had deleted when it was last looked at.
+    dropped: AtomicU64,
 }
 
 impl Books {
@@ -60,6 +65,9 @@ impl Books {
 
     /// Writes what was counted into the spool; what has no room there is kept for the next time.
     pub(crate) async fn write(&self, spool: &Spool) {
+        let dropped = spool.stats().dropped_records;
+        let before = self.dropped.swap(dropped, Ordering::Relaxed);
+        self.note(DEFAULT_TENANT, SPOOL_SOURCE, Counter::LostRecords, dropped.saturating_sub(before));
         let entries = std::mem::take(&mut *self.entries());
         if entries.is_empty() {
             return;

@@ -237,6 +237,17 @@ impl Metrics {
             "Starts of the engine after the first",
             self.engine_restarts.clone(),
         );
+        let counted = |count: u64| {
+            let counter = Counter::<u64>::default();
+            counter.inc_by(count);
+            counter
+        };
+        registry.register(
+            "spool_dropped_segments",
+            "Segments deleted unshipped by a full spool",
+            counted(spool.dropped_segments),
+        );
+        registry.register("spool_dropped_records", "Records in them", counted(spool.dropped_records));
         registry.register_with_unit(
             "token_last_used",
             "Unix time at which a token was presented last, by the first digits of its hash; 0 for not since the start",

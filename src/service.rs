@@ -155,6 +155,8 @@ pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyh
         held: Mutex::default(),
         recent: settings.correlate.on,
         erasures: Arc::clone(&erasures),
+        // A server's disk is not ours to watch.
+        floor: settings.store.url.is_none().then(|| (data_dir.clone(), settings.spool.min_free_bytes / 2)),
     });
     let eraser = Eraser {
         erasures: Arc::clone(&erasures),
@@ -220,6 +222,8 @@ fn spool_options(settings: &Settings) -> spool::Options {
         segment_max_records: SEGMENT_RECORDS,
         segment_max_age: settings.spool.segment_age,
         max_bytes: settings.spool.max_bytes,
+        when_full: settings.spool.when_full,
+        min_free_bytes: settings.spool.min_free_bytes,
         payload_version: u32::from(event::wire::VERSION),
         ..spool::Options::default()
     }

@@ -4,13 +4,14 @@
 //! shipped again, whole, under the same tokens: the store drops what it already has.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use event::wire::{self, WireError};
 use event::{Counter, Record, Reject, RejectReason};
-use spool::{ReadError, Sealed, SegmentReader, Spool};
+use spool::{FileLayer as _, ReadError, Sealed, SegmentReader, Spool, StdFiles};
 use store::{Batch, Store};
 use tokio::sync::watch;
 
@@ -26,7 +27,7 @@ pub(crate) const LANES: usize = 2;
 /// First pause after a failed insert; doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause: how long after its return a store waits for us.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// The source of what the spool itself has to say: of a segment that cannot be read nobody knows whose it was.
 pub(crate) const SPOOL_SOURCE: &str = "spool";
@@ -44,6 +45,9 @@ pub(crate) struct Shipper {
     pub(crate) recent: bool,
     /// What must not become rows.
     pub(crate) erasures: Arc<Erasures>,
+    /// The directory of an engine of our own, and the room on its disk below which nothing is shipped: an engine
+    /// that has filled its disk can neither merge nor delete.
+    pub(crate) floor: Option<(PathBuf, u64)>,
 }
 
 /// When shipping last got anywhere, for readiness.
@@ -124,6 +128,14 @@ impl Shipper {
         let Some(store) = self.store.borrow().clone() else {
             return Err("the engine is restarting".to_owned());
         };
+        if let Some((directory, floor)) = &self.floor
+            && let Ok(Some(free)) = StdFiles.free_bytes(directory)
+            && free < *floor
+        {
+            return Err(format!(
+                "the engine's disk has {free} bytes left, less than half of `spool.min_free`: free some"
+            ));
+        }
         let inserted =
             store.insert(batch, segment, &self.instance).await.map_err(|error| error.to_string())?;
         if inserted.refused > 0 {

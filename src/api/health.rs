@@ -16,6 +16,8 @@ use crate::ship::Progress;
 
 /// An I/O error of the spool this recent means that deliveries are refused.
 const RECENT_ERROR: Duration = Duration::from_secs(5);
+/// Sealing and shipping take one second or two; an answer need not mention that.
+const USUAL_WAIT: Duration = Duration::from_secs(4);
 /// Records this old without a shipped segment in between: shipping hangs. Longer than any restart of the engine.
 const SHIPPING_STUCK: Duration = Duration::from_secs(120);
 
@@ -42,6 +44,13 @@ impl Readiness {
         self.spool.stats()
     }
 
+    /// What answers do not show yet: records that wait in this instance's spool for longer than is usual.
+    pub(crate) fn not_yet_visible(&self) -> Option<(u64, Duration)> {
+        let stats = self.spool.stats();
+        let age = stats.oldest_age.filter(|age| *age > USUAL_WAIT)?;
+        (stats.waiting_records > 0).then_some((stats.waiting_records, age))
+    }
+
     /// Why a sender should go elsewhere, and what is slow but works.
     fn judge(&self) -> (Vec<String>, Vec<String>) {
         let stats = self.spool.stats();
@@ -51,6 +60,9 @@ impl Readiness {
         }
         if !self.prepared.load(Ordering::Acquire) {
             down.push("the store's schema is not prepared yet".to_owned());
+        }
+        if stats.below_floor {
+            down.push("the spool's disk has less room than `spool.min_free`".to_owned());
         }
         if stats.used_bytes >= stats.max_bytes {
             down.push(format!("the spool is full ({} of {} bytes)", stats.used_bytes, stats.max_bytes));

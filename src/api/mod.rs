@@ -19,9 +19,11 @@ mod traces;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::HeaderMap;
+use axum::extract::State;
 use axum::http::header::AUTHORIZATION;
-use axum::middleware::from_fn_with_state;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::middleware::{from_fn_with_state, map_response_with_state};
+use axum::response::Response;
 use axum::routing::{get, post};
 use store::{Store, StoreError};
 use tokio::sync::watch;
@@ -157,6 +159,9 @@ impl From<StoreError> for Problem {
     }
 }
 
+/// The header of answers while records wait in this instance's spool for more than a few seconds.
+pub(crate) const NOT_YET_VISIBLE: &str = "x-throughline-not-yet-visible";
+
 /// Every route of this room.
 pub(crate) fn routes(api: Api) -> Router {
     let lookups = Router::new()
@@ -178,5 +183,17 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .fallback(|| async { Problem::not_found("no such path; /api/v1/openapi.json lists them") })
+        .layer(map_response_with_state(api.clone(), tell_what_waits))
         .with_state(api)
+}
+
+/// Every answer, "not found" above all, says what it cannot know of yet.
+async fn tell_what_waits(State(api): State<Api>, mut response: Response) -> Response {
+    if let Some((records, age)) = api.readiness.not_yet_visible() {
+        let text = format!("records={records}, oldest_ms={}", age.as_millis());
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            response.headers_mut().insert(HeaderName::from_static(NOT_YET_VISIBLE), value);
+        }
+    }
+    response
 }

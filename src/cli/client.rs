@@ -1,6 +1,9 @@
 //! The HTTP client of the subcommands: one service, its token, and errors as sentences.
 
 use std::fmt;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -8,6 +11,8 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+
+use crate::api::NOT_YET_VISIBLE;
 
 /// Largest answer that is read. The service bounds its answers well below this; another server may not.
 const ANSWER_MOST_BYTES: usize = 256 * 1024 * 1024;
@@ -59,6 +64,8 @@ pub(crate) struct Client {
     http: reqwest::Client,
     base: Url,
     token: Option<Token>,
+    /// Whether the person was told that records still wait: once is enough.
+    told: Arc<AtomicBool>,
 }
 
 /// What came back, if anything did.
@@ -87,7 +94,7 @@ impl Client {
             .user_agent(concat!("throughline/", env!("CARGO_PKG_VERSION")))
             .build()
             .context("prepare the HTTP client")?;
-        Ok(Self { http, base, token: server.token.clone() })
+        Ok(Self { http, base, token: server.token.clone(), told: Arc::default() })
     }
 
     /// An answer, or `None` if the service says that there is no such thing.
@@ -143,6 +150,15 @@ impl Client {
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Reply> {
         let mut response = request.send().await.map_err(|error| self.unreachable(error))?;
         let (status, headers) = (response.status(), response.headers().clone());
+        if let Some(waiting) = headers.get(NOT_YET_VISIBLE).and_then(|value| value.to_str().ok())
+            && !self.told.swap(true, Ordering::Relaxed)
+        {
+            // Nobody is left to tell if stderr is gone.
+            let _ = writeln!(
+                std::io::stderr().lock(),
+                "not all is visible yet: {waiting} in this service's spool"
+            );
+        }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(error))? {
             if body.len() + chunk.len() > ANSWER_MOST_BYTES {

@@ -134,6 +134,16 @@ pub(crate) const KEYS: &[Key] = &[
         "Disk that waiting segments may take: 10 million events, hours of a store outage. Over it: 503.",
     ),
     key(
+        "spool.when_full",
+        "refuse",
+        "At that size: `refuse` what comes, with 503, or `drop_oldest`: delete the oldest segments unshipped, counted as lost.",
+    ),
+    key(
+        "spool.min_free",
+        "0B",
+        "Room on the disk that the spool leaves to others, the engine above all: below it 503. Below half of it nothing is shipped to the engine.",
+    ),
+    key(
         "spool.segment_bytes",
         "32MiB",
         "A segment is sealed at this size: one insert of up to 100,000 events, read back in whole.",

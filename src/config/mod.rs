@@ -9,6 +9,7 @@ mod export;
 mod keys;
 mod settings;
 pub(crate) mod sources;
+mod spool;
 mod values;
 
 use std::collections::BTreeMap;

@@ -1,18 +1,16 @@
 //! The configuration as it holds: every value of its type, every rule between values checked.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::{AuditSettings, check_client_names};
 use super::export::{CorrelateSettings, ExportSettings};
 use super::sources::{Reader, Secret, Source, SourceKind, readers, sources};
+use super::spool::SpoolSettings;
 use super::{ConfigError, KEYS, Written, values};
 use crate::access::AddressList;
-
-/// Two batches of a large delivery (`accept::sink`), or one and the largest record.
-const LEAST_SEGMENT_BYTES: u64 = 8 << 20;
 
 /// Oftener a sender's statistics are not read: each look costs it megabytes.
 const LEAST_STATS_INTERVAL: Duration = Duration::from_secs(1);
@@ -79,16 +77,6 @@ pub(crate) struct Limits {
     pub(crate) stream_age: Duration,
     pub(crate) connection_age: Duration,
     pub(crate) answer_rows: usize,
-}
-
-/// How the spool seals and how large it may grow.
-#[derive(Debug, Clone)]
-pub(crate) struct SpoolSettings {
-    pub(crate) max_bytes: u64,
-    pub(crate) segment_bytes: u64,
-    pub(crate) segment_age: Duration,
-    /// Data directories of other instances.
-    pub(crate) adopt: Vec<PathBuf>,
 }
 
 /// Where the store is.
@@ -161,12 +149,7 @@ impl Settings {
                 connection_age: written.duration("limits.connection_age")?,
                 answer_rows: written.number("limits.answer_rows")?,
             },
-            spool: SpoolSettings {
-                max_bytes: written.bytes("spool.max_bytes")?,
-                segment_bytes: written.bytes("spool.segment_bytes")?,
-                segment_age: written.duration("spool.segment_age")?,
-                adopt: values::words(written.text("spool.adopt")).into_iter().map(PathBuf::from).collect(),
-            },
+            spool: SpoolSettings::from_written(written, Path::new(written.text("data_dir")))?,
             store: StoreSettings {
                 url: written.optional("store.url"),
                 user: written.text("store.user").to_owned(),
@@ -219,35 +202,10 @@ impl Settings {
             sources,
             envoy_formats,
         };
-        settings.check_spool()?;
         settings.check_exposure()?;
         check_client_names(&settings)?;
         settings.check_own_export()?;
         Ok(settings)
-    }
-
-    /// A batch lies within one segment. One that fits none would be refused for ever, and its sender would come for ever.
-    fn check_spool(&self) -> Result<(), ConfigError> {
-        let SpoolSettings { segment_bytes, max_bytes, .. } = self.spool;
-        let own = [self.data_dir.clone(), self.data_dir.join("spool")];
-        if let Some(path) = self.spool.adopt.iter().find(|path| own.contains(path)) {
-            return Err(ConfigError::Rule(format!(
-                "`spool.adopt` names this instance's own directory {}: name those of others",
-                path.display()
-            )));
-        }
-        if segment_bytes < LEAST_SEGMENT_BYTES {
-            return Err(ConfigError::Rule(format!(
-                "`spool.segment_bytes` = {segment_bytes} is less than a large delivery needs: give it at least \
-                 {LEAST_SEGMENT_BYTES} (8MiB); `spool.segment_age` is what makes records visible sooner"
-            )));
-        }
-        if max_bytes < segment_bytes {
-            return Err(ConfigError::Rule(format!(
-                "`spool.max_bytes` = {max_bytes} holds no segment of `spool.segment_bytes` = {segment_bytes}: raise it"
-            )));
-        }
-        Ok(())
     }
 
     /// Promise 8: loopback needs nothing; any other address needs TLS and tokens, or `insecure`.

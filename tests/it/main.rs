@@ -31,6 +31,7 @@ mod export;
 mod exposure;
 mod ledger;
 mod live;
+mod outage;
 mod query;
 mod receiver;
 mod rolling;

@@ -111,6 +111,11 @@ impl Proxy {
         self.way.breaks_at.store(nth, Ordering::SeqCst);
     }
 
+    /// Lets nothing through.
+    pub(crate) fn take_down(&self) {
+        self.way.go_down();
+    }
+
     pub(crate) fn is_down(&self) -> bool {
         self.way.is_down.load(Ordering::SeqCst)
     }

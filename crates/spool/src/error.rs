@@ -46,6 +46,8 @@ pub enum FullCause {
     Budget,
     /// The disk failed or filled up a moment ago and is being left alone for a while.
     Disk,
+    /// The file system has less room than [`crate::Options::min_free_bytes`].
+    Floor,
 }
 
 /// Why a batch was not acknowledged.

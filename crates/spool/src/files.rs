@@ -49,6 +49,8 @@ pub trait FileLayer: Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Gives a file a second name; fails with [`io::ErrorKind::AlreadyExists`] rather than replace one.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Bytes that the file system of this directory has left; `None` where it does not say.
+    fn free_bytes(&self, dir: &Path) -> io::Result<Option<u64>>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Returns once the directory's entries would survive a power failure.
@@ -136,6 +138,11 @@ impl FileLayer for StdFiles {
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::hard_link(from, to)
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<Option<u64>> {
+        let told = rustix::fs::statvfs(dir)?;
+        Ok(Some(told.f_bavail.saturating_mul(told.f_frsize)))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

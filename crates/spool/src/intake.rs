@@ -12,7 +12,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::batch::Framed;
 use crate::error::{AppendError, FullCause, SealError};
-use crate::options::Options;
+use crate::options::{Options, WhenFull};
 
 /// One fsync frees the queue, and even a slow disk manages several a second.
 const QUEUE_RETRY: Duration = Duration::from_millis(200);
@@ -47,7 +47,7 @@ struct State {
     queued_bytes: u64,
     /// Queued, being written, or on disk.
     used_bytes: u64,
-    paused_until: Option<Instant>,
+    paused_until: Option<(Instant, FullCause)>,
     refused: u64,
     closed: bool,
 }
@@ -60,6 +60,7 @@ pub(crate) struct Intake {
     queue_max_batches: usize,
     queue_max_bytes: u64,
     max_bytes: u64,
+    when_full: WhenFull,
 }
 
 /// The queue's share of [`crate::Stats`].
@@ -81,6 +82,7 @@ impl Intake {
             queue_max_batches: options.queue_max_batches,
             queue_max_bytes: options.queue_max_bytes as u64,
             max_bytes: options.max_bytes,
+            when_full: options.when_full,
         }
     }
 
@@ -114,13 +116,14 @@ impl Intake {
     }
 
     fn obstacle(&self, state: &State, length: u64) -> Option<(FullCause, Duration)> {
-        if let Some(until) = state.paused_until {
+        if let Some((until, cause)) = state.paused_until {
             let left = until.saturating_duration_since(Instant::now());
             if !left.is_zero() {
-                return Some((FullCause::Disk, left));
+                return Some((cause, left));
             }
         }
-        if state.used_bytes + length > self.max_bytes {
+        // Where the oldest give way the writer makes the room; what may be queued meanwhile is bounded below.
+        if self.when_full == WhenFull::Refuse && state.used_bytes + length > self.max_bytes {
             return Some((FullCause::Budget, BUDGET_RETRY));
         }
         let crowded = state.queued_batches >= self.queue_max_batches
@@ -191,9 +194,14 @@ impl Intake {
         self.room.notify_waiters();
     }
 
-    /// Refuses appends for a while after an I/O error.
-    pub(crate) fn pause(&self, pause: Duration) {
-        self.state().paused_until = Some(Instant::now() + pause);
+    /// Refuses appends for a while.
+    pub(crate) fn pause(&self, pause: Duration, cause: FullCause) {
+        self.state().paused_until = Some((Instant::now() + pause, cause));
+    }
+
+    /// Whether all segments and what is queued are within the budget.
+    pub(crate) fn is_within_budget(&self) -> bool {
+        self.state().used_bytes <= self.max_bytes
     }
 
     /// Ends intake; what is queued is still written.

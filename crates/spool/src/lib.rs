@@ -17,7 +17,8 @@
 //!   clean; a second fsync would then claim success. The segment is cut back to its last durable length through
 //!   a fresh descriptor, sealed there, and the next batch opens a new segment.
 //! - **Everything is bounded**: the queue by batches and bytes, the directory by [`Options::max_bytes`], a segment
-//!   by bytes, records and age. Full is an error with a time to come back after, never growth.
+//!   by bytes, records and age. Full is an error with a time to come back after, never growth; or, if the operator
+//!   chose so ([`WhenFull::DropOldest`]), the oldest sealed segments that nobody holds are deleted, counted and logged.
 //! - **A batch lies within one segment**, so a batch may not exceed a segment.
 //! - All integers are little endian. All checksums are CRC-32C.
 //!
@@ -122,7 +123,7 @@ pub use drive::drive;
 pub use error::{AppendError, DoneError, FullCause, OpenError, ReadError, SealError};
 pub use files::{DirEntry, FileLayer, SegmentFile, StdFiles};
 pub use layout::ENCODING_VERSION;
-pub use options::{MAX_SEGMENT_BYTES, MAX_SEGMENT_RECORDS, Options};
+pub use options::{MAX_SEGMENT_BYTES, MAX_SEGMENT_RECORDS, Options, WhenFull};
 pub use reader::{Records, SegmentReader};
 pub use recover::{Recovery, SetAside};
 pub use sealed::Sealed;

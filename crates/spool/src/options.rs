@@ -28,6 +28,16 @@ const QUEUE_MAX_BYTES: usize = 32 << 20;
 /// Long enough not to hammer a sick disk, short enough that a sender's retry finds it healed.
 const IO_PAUSE: Duration = Duration::from_secs(1);
 
+/// What happens to new batches when [`Options::max_bytes`] is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenFull {
+    /// They are refused until segments are done: nothing that was acknowledged is lost.
+    #[default]
+    Refuse,
+    /// The oldest sealed segments that nobody holds are deleted for them, and counted in [`crate::Stats`].
+    DropOldest,
+}
+
 /// How much the spool may hold and how it cuts segments.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -35,11 +45,15 @@ pub struct Options {
     pub segment_max_bytes: u64,
     /// A segment is sealed before it would hold more records; also the bound on one batch.
     pub segment_max_records: u32,
-    /// A segment is sealed this long after its first batch became durable.
+    /// A segment is sealed this long after its first batch became durable; later while others wait to be taken.
     pub segment_max_age: Duration,
     /// All segments together, queued batches included; above it appends are refused. `corrupt/` and `reserve`
     /// are not counted.
     pub max_bytes: u64,
+    /// What happens then.
+    pub when_full: WhenFull,
+    /// Appends are refused while the file system has less room than this for anybody; 0 for no such floor.
+    pub min_free_bytes: u64,
     /// Size of the file given up when sealing meets a full disk; 0 for none.
     pub reserve_bytes: u64,
     /// Batches waiting for, or in, the current fsync.
@@ -60,6 +74,8 @@ impl Default for Options {
             segment_max_records: SEGMENT_MAX_RECORDS,
             segment_max_age: SEGMENT_MAX_AGE,
             max_bytes: MAX_BYTES,
+            when_full: WhenFull::Refuse,
+            min_free_bytes: 0,
             reserve_bytes: RESERVE_BYTES,
             queue_max_batches: QUEUE_MAX_BATCHES,
             queue_max_bytes: QUEUE_MAX_BYTES,

@@ -41,6 +41,9 @@ pub(crate) struct Progress {
     pub(crate) last_error: Option<(String, Instant)>,
     pub(crate) reserve_intact: bool,
     pub(crate) set_aside: u64,
+    pub(crate) dropped_segments: u64,
+    pub(crate) dropped_records: u64,
+    pub(crate) below_floor: bool,
 }
 
 impl Shared {

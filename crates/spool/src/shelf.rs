@@ -24,8 +24,8 @@ pub(crate) struct SealedMeta {
 #[derive(Debug, Default)]
 struct State {
     waiting: BTreeMap<u64, SealedMeta>,
-    /// Sequence number and time of the first append.
-    out: BTreeMap<u64, u64>,
+    /// Sequence number, time of the first append, records.
+    out: BTreeMap<u64, (u64, u64)>,
     closed: bool,
 }
 
@@ -41,6 +41,7 @@ pub(crate) struct ShelfCount {
     pub(crate) waiting: usize,
     pub(crate) out: usize,
     pub(crate) oldest_unix_ms: Option<u64>,
+    pub(crate) records: u64,
 }
 
 impl Shelf {
@@ -69,7 +70,7 @@ impl Shelf {
             {
                 let mut state = self.state();
                 if let Some((sequence, meta)) = state.waiting.pop_first() {
-                    state.out.insert(sequence, meta.created_unix_ms);
+                    state.out.insert(sequence, (meta.created_unix_ms, meta.records));
                     return Some(meta);
                 }
                 if state.closed {
@@ -78,6 +79,11 @@ impl Shelf {
             }
             arrived.await;
         }
+    }
+
+    /// Takes the oldest waiting segment off the shelf to be deleted; one that is handed out is not waiting.
+    pub(crate) fn take_oldest(&self) -> Option<SealedMeta> {
+        self.state().waiting.pop_first().map(|(_, meta)| meta)
     }
 
     /// A handed-out segment is gone for good.
@@ -97,7 +103,9 @@ impl Shelf {
         ShelfCount {
             waiting: state.waiting.len(),
             out: state.out.len(),
-            oldest_unix_ms: waiting.chain(state.out.values().copied()).min(),
+            oldest_unix_ms: waiting.chain(state.out.values().map(|(created, _)| *created)).min(),
+            records: state.waiting.values().map(|meta| meta.records).sum::<u64>()
+                + state.out.values().map(|(_, records)| records).sum::<u64>(),
         }
     }
 }

@@ -183,6 +183,10 @@ impl Spool {
             last_error: progress.last_error.as_ref().map(|(told, at)| (told.clone(), at.elapsed())),
             reserve_intact: progress.reserve_intact,
             set_aside: progress.set_aside,
+            dropped_segments: progress.dropped_segments,
+            dropped_records: progress.dropped_records,
+            below_floor: progress.below_floor,
+            waiting_records: shelf.records + open.map_or(0, |extent| extent.records),
             closed: depth.closed,
         }
     }

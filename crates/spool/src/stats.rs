@@ -47,6 +47,14 @@ pub struct Stats {
     pub reserve_intact: bool,
     /// Files in `corrupt/` put there since the spool opened, recovery included.
     pub set_aside: u64,
+    /// Sealed segments deleted unshipped because the spool was full and [`crate::WhenFull::DropOldest`] holds.
+    pub dropped_segments: u64,
+    /// Records in them.
+    pub dropped_records: u64,
+    /// Whether the file system has less room than [`crate::Options::min_free_bytes`].
+    pub below_floor: bool,
+    /// Records in sealed segments that are not done, and in the open one.
+    pub waiting_records: u64,
     /// Whether the spool is closed.
     pub closed: bool,
 }

@@ -1,5 +1,7 @@
 //! The one thread that writes: takes what is queued, writes it, syncs once, acknowledges, seals.
 
+mod room;
+
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::error::SealError;
+use crate::error::{FullCause, SealError};
 use crate::files::SegmentFile;
 use crate::intake::{Pending, Turn, io_failure};
 use crate::layout::{self, Extent, HEADER_BYTES, Header, TRAILER_BYTES};
@@ -22,6 +24,8 @@ const GATHER_BYTES: usize = 256 << 10;
 /// How soon after its loss the reserve is built anew; until then the disk is likely still full.
 const RESERVE_RETRY: Duration = Duration::from_secs(30);
 
+/// Sealed segments that nobody holds from which on a segment's age is no reason to seal it.
+const BACKLOG: usize = 2;
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     active: Option<Active>,
@@ -41,8 +45,8 @@ struct Active {
     path: PathBuf,
     header: Header,
     durable: Extent,
-    /// When the first batch arrived.
-    born: Instant,
+    /// When it is sealed for its age.
+    due: Instant,
 }
 
 impl Active {
@@ -87,11 +91,16 @@ impl Writer {
     /// Runs until the intake is closed and empty. Blocks; has a thread of its own.
     pub(crate) fn run(mut self) {
         loop {
-            let Turn { group, seals, closing } = self.shared.intake.take(self.deadline());
-            self.write_group(group);
+            let Turn { mut group, seals, closing } = self.shared.intake.take(self.deadline());
+            match self.obstacle(&group) {
+                None => self.write_group(group),
+                Some(cause) => self.refuse(&mut group, cause),
+            }
             let now = Instant::now();
-            if closing || !seals.is_empty() || self.aged_at().is_some_and(|at| at <= now) {
+            if closing || !seals.is_empty() {
                 self.seal_active();
+            } else if self.aged_at().is_some_and(|at| at <= now) {
+                self.seal_aged(now);
             }
             if closing || !seals.is_empty() || self.retry_at.is_some_and(|at| at <= now) {
                 self.retry_seals();
@@ -114,7 +123,18 @@ impl Writer {
     }
 
     fn aged_at(&self) -> Option<Instant> {
-        self.active.as_ref().map(|active| active.born + self.shared.options.segment_max_age)
+        self.active.as_ref().map(|active| active.due)
+    }
+
+    /// Where segments queue up already, one more makes no record visible sooner: this one may grow instead. Few large
+    /// segments are shipped many times faster than many small ones, which is what catching up needs.
+    fn seal_aged(&mut self, now: Instant) {
+        match &mut self.active {
+            Some(active) if self.shared.shelf.count().waiting >= BACKLOG => {
+                active.due = now + self.shared.options.segment_max_age;
+            }
+            _ => self.seal_active(),
+        }
     }
 
     /// Writes a group in as few fsyncs as segment bounds allow: one, nearly always.
@@ -204,7 +224,8 @@ impl Writer {
             sequence,
             created_unix_ms: unix_ms(),
         };
-        Ok(Active { file, path, header, durable: Extent::EMPTY, born: Instant::now() })
+        let due = Instant::now() + self.shared.options.segment_max_age;
+        Ok(Active { file, path, header, durable: Extent::EMPTY, due })
     }
 
     fn acknowledge(&mut self, group: &mut [Pending]) {
@@ -229,7 +250,7 @@ impl Writer {
         self.shared.note_error("write", &error);
         self.shared.progress().appends_failed += group.len() as u64;
         let (pause, error) = (self.shared.options.io_pause, Arc::new(error));
-        self.shared.intake.pause(pause);
+        self.shared.intake.pause(pause, FullCause::Disk);
         self.abandon_active();
         let bytes = group.iter().map(|p| p.framed.len()).sum();
         self.shared.intake.settle(group.len(), bytes, bytes);

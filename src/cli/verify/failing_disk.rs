@@ -153,6 +153,10 @@ impl FileLayer for FailingDisk {
         StdFiles.link(from, to)
     }
 
+    fn free_bytes(&self, dir: &Path) -> io::Result<Option<u64>> {
+        StdFiles.free_bytes(dir)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         StdFiles.remove(path)
     }

@@ -102,6 +102,23 @@ async fn a_segment_seals_by_age_without_further_traffic() {
 }
 
 #[tokio::test]
+async fn while_segments_queue_up_age_seals_no_more_and_goes_on_when_they_are_taken() {
+    let dir = tempdir().unwrap();
+    let quick = Options { segment_max_age: Duration::from_millis(20), ..options() };
+    let (spool, _) = Spool::open(dir.path(), quick).await.unwrap();
+    for n in 0..8 {
+        spool.append(batch([n.to_string()])).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    assert_eq!(spool.stats().sealed_waiting, 2);
+    let first = spool.next_sealed().await.unwrap();
+    assert_eq!(records(&first).await, ["0"]);
+    let second = spool.next_sealed().await.unwrap();
+    let rest = spool.next_sealed().await.unwrap();
+    assert_eq!((records(&second).await.len(), records(&rest).await.len()), (1, 6));
+}
+
+#[tokio::test]
 async fn a_batch_larger_than_a_segment_is_the_callers_fault() {
     let dir = tempdir().unwrap();
     let small = Options { segment_max_bytes: 1000, segment_max_records: 2, ..options() };

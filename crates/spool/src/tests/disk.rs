@@ -44,7 +44,7 @@ struct World {
     syncs_waiting: u64,
 }
 
-/// The disk, which outlives the processes that mount it.
+/// Outlives the processes that mount it.
 #[derive(Clone, Default)]
 pub(super) struct Disk {
     world: Arc<(Mutex<World>, Condvar)>,
@@ -70,12 +70,10 @@ impl Disk {
         self.world().faults = faults;
     }
 
-    /// What breaks at a step, counted from here on.
     pub(super) fn set_steps(&self, steps: Steps) {
         self.world().steps = steps;
     }
 
-    /// Whether [`Disk::set_steps`] has come to its step.
     pub(super) fn has_broken(&self) -> bool {
         self.world().steps.is_over()
     }
@@ -293,6 +291,11 @@ impl FileLayer for Mount {
         world.names.insert(to.to_owned(), inode);
         world.record(DirOp::Add(to.to_owned(), inode));
         Ok(())
+    }
+
+    fn free_bytes(&self, _: &Path) -> io::Result<Option<u64>> {
+        let room = |world: &World| Some(world.capacity?.saturating_sub(world.used()) as u64);
+        self.world().map(|world| room(&world))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

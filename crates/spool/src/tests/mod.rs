@@ -5,6 +5,7 @@ mod corrupt;
 mod disk;
 mod every_step;
 mod faults;
+mod full;
 mod lies;
 mod model;
 mod steps;
