@@ -31,8 +31,8 @@ pub(crate) use work::{EraseError, Eraser, empty_receipt, look};
 
 /// Erasures at once: each is held against every record that is shipped.
 pub(crate) const PENDING_MOST: usize = 100;
-/// How long events that correlation holds in memory are held against an erasure that is done: longer than any of them
-/// stays there, which is five minutes and a late look.
+/// How long records are held against an erasure that is done: those that were being decoded when it began, and events
+/// that correlation holds in memory, for five minutes and a late look. Both end with the process.
 const REMEMBERED: Duration = Duration::from_secs(900);
 
 /// One erasure under way.
@@ -124,7 +124,11 @@ impl Erasures {
     /// others of their records may be in the store already. Blocks on the disk.
     pub(crate) fn doomed(&self, reader: &SegmentReader) -> std::io::Result<HashSet<usize>> {
         let mut doomed = HashSet::new();
-        for erasure in self.active() {
+        let active = self.active();
+        let done = self.done.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let lately = done.into_iter().filter(|(at, _)| at.elapsed() < REMEMBERED).map(|(_, erasure)| erasure);
+        let in_force = active.into_iter().map(|erasure| (erasure, true));
+        for (erasure, active) in in_force.chain(lately.map(|erasure| (erasure, false))) {
             let (mut grown, mut events, mut rejects) = (false, 0, 0);
             // A record may lead to one that stands before it.
             loop {
@@ -150,6 +154,10 @@ impl Erasures {
                 if !grew {
                     break;
                 }
+            }
+            // What was counted when it was done is written; its value is forgotten.
+            if !active {
+                continue;
             }
             if events + rejects > 0 {
                 erasure.change(|receipt| receipt.count("spool", events + rejects, None));

@@ -23,6 +23,8 @@ const TICK: Duration = Duration::from_secs(2);
 const SPOOL_PATIENCE: Duration = Duration::from_secs(5);
 /// How long old parts may take to leave the disk: the engine looks for them every half minute.
 const PARTS_PATIENCE: Duration = Duration::from_secs(120);
+/// Longest pause after an erasure that could not be carried out: what is in its way may take a person to remove.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(200);
 /// Rounds in which ids lead to further events of the same requests; two or three are usual.
 const ROUNDS: usize = 16;
@@ -67,6 +69,7 @@ impl Eraser {
     pub(crate) async fn run(self) {
         let stopping = self.stopping.clone();
         let work = async {
+            let mut pause = TICK;
             loop {
                 let moved = self.erasures.moved.notified();
                 self.adopt().await;
@@ -79,8 +82,10 @@ impl Eraser {
                     }
                 }
                 if open {
-                    tokio::time::sleep(TICK).await;
+                    let _ = tokio::time::timeout(pause, moved).await;
+                    pause = (2 * pause).min(LONGEST_PAUSE);
                 } else {
+                    pause = TICK;
                     let _ = tokio::time::timeout(TICK, moved).await;
                 }
             }

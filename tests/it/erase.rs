@@ -182,6 +182,11 @@ fn one_of_three_people_is_erased_from_everywhere_and_stays_away() {
     assert_eq!(number(&service, "SELECT count() FROM events"), 4);
     assert_eq!(number(&service, "SELECT sum(events) FROM recent"), 4);
     assert_eq!(number(&service, "SELECT count() FROM erasing"), 0);
+    // What is erased is not missing in the books.
+    let books = service.json("/api/v1/ledger");
+    assert_eq!(books["balanced"], true, "{books}");
+    let erased: u64 = books["sums"].as_array().unwrap().iter().filter_map(|sum| sum["erased"].as_u64()).sum();
+    assert_eq!(erased, 3, "{books}");
     let kept = service.json(&format!("/api/v1/erasures/{}", receipt["id"].as_str().unwrap()));
     assert_eq!(kept, receipt, "the receipt is kept");
 
@@ -211,6 +216,19 @@ fn what_waits_in_the_spool_while_the_store_is_away_does_not_come_back() {
     for person in [&ANN, &BEA, &CYD] {
         person.send(&service);
     }
+    // What waits can be listed while the service has it.
+    let spool = service.data().join("spool");
+    let listed = service.cli(&["spool", "--json", spool.to_str().unwrap()]);
+    let lines = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let records: u64 = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|segment| {
+            assert!(segment["damage"].is_null(), "{segment}");
+            segment["records"].as_u64().unwrap()
+        })
+        .sum();
+    assert!(listed.status.success() && records >= 9, "{lines}");
     let id = BEA.correlation;
     let body = format!("{{\"kind\":\"id\",\"value\":\"{id}\",\"confirm\":true}}");
     let (status, answer) = service.post("/api/v1/erase", &[("content-type", "application/json")], body);

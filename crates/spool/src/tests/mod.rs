@@ -9,6 +9,7 @@ mod full;
 mod lies;
 mod model;
 mod steps;
+mod survey;
 
 use std::time::Duration;
 
