@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use decode::{Delivery, Rules, Sink};
 use event::Counter;
 use spool::{AppendError, Spool};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 
 pub(crate) use gate::{Gate, Hold};
@@ -65,6 +65,11 @@ impl Acceptor {
         &self.gate
     }
 
+    /// Leave to use a core for one delivery: to unpack it, or to decode it.
+    pub(crate) async fn slot(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        Arc::clone(&self.slots).acquire_owned().await.map_err(|_| Refusal::Stopped)
+    }
+
     /// Counts a delivery that was refused before it came to [`Self::accept`], and hands the refusal on.
     pub(crate) fn refuse(&self, source: &Source, refusal: Refusal) -> Refusal {
         let refused = Err(refusal);
@@ -114,7 +119,7 @@ impl Acceptor {
         payload_bytes: usize,
         decode: impl FnOnce(&Delivery<'_>, &Rules, &mut dyn Sink) + Send + 'static,
     ) -> Result<Receipt, Refusal> {
-        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| Refusal::Stopped)?;
+        let slot = self.slot().await?;
         let (sender, mut batches) = mpsc::channel(BATCHES_AHEAD);
         let (decoding, of) = (self.clone(), Arc::clone(source));
         let decoded = tokio::task::spawn_blocking(move || {

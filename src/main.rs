@@ -9,6 +9,7 @@ mod books;
 mod cli;
 mod config;
 mod correlate;
+mod descriptors;
 mod drain;
 mod erase;
 mod export;

@@ -80,6 +80,11 @@ pub(crate) enum StreamEnd {
     Cut,
 }
 
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Why {
+    why: &'static str,
+}
+
 /// Counters and gauges of one instance.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
@@ -97,6 +102,7 @@ pub(crate) struct Metrics {
     shipped_events: Counter,
     engine_restarts: Counter,
     tokens: Family<OfToken, Gauge>,
+    connections_ended: Family<Why, Counter>,
     spool_used: Gauge,
     spool_max: Gauge,
     spool_oldest: Gauge<f64, AtomicU64>,
@@ -120,11 +126,14 @@ impl Metrics {
                     self.rejects.get_or_create(&Rejected { tenant, source, reason }).inc_by(count);
                 }
             }
-            Err(refusal) => {
-                let labels = Refused { tenant, source: name, cause: refusal.cause() };
-                self.refused.get_or_create(&labels).inc();
-            }
+            Err(refusal) => self.refused(source, refusal),
         }
+    }
+
+    /// Counts one delivery that was refused.
+    fn refused(&self, source: &Source, refusal: &Refusal) {
+        let (tenant, source) = (source.tenant.clone(), source.name.clone());
+        self.refused.get_or_create(&Refused { tenant, source, cause: refusal.cause() }).inc();
     }
 
     /// Counts one delivery that was not read to its end.
@@ -182,6 +191,11 @@ impl Metrics {
     /// Counts one start of the engine after the first.
     pub(crate) fn engine_restarted(&self) {
         self.engine_restarts.inc();
+    }
+
+    /// Counts connections that the service ended, or did not let in.
+    pub(crate) fn connection_ended(&self, why: &'static str, count: u64) {
+        self.connections_ended.get_or_create(&Why { why }).inc_by(count);
     }
 
     /// When each token was presented last: whose, its name, the token's short hash, unix seconds (0 for never). What is
@@ -248,6 +262,11 @@ impl Metrics {
             counted(spool.dropped_segments),
         );
         registry.register("spool_dropped_records", "Records in them", counted(spool.dropped_records));
+        registry.register(
+            "connections_ended",
+            "Connections that the service ended or did not let in",
+            self.connections_ended.clone(),
+        );
         registry.register_with_unit(
             "token_last_used",
             "Unix time at which a token was presented last, by the first digits of its hash; 0 for not since the start",

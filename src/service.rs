@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
+use axum::middleware::{from_fn_with_state, map_response};
 use decode::fastly::Presets;
 use decode::redact::RedactionRules;
 use decode::{Redactor, Rules};
@@ -20,8 +21,9 @@ use crate::adopt::Adopter;
 use crate::api::{self, Api};
 use crate::backup::Backups;
 use crate::books::Books;
-use crate::config::{DEFAULT_TENANT, Reader, Settings, SourceKind};
+use crate::config::{DEFAULT_TENANT, Limits, Reader, Settings, SourceKind};
 use crate::correlate::{Correlator, StoreSource};
+use crate::descriptors;
 use crate::drain::Drain;
 use crate::erase::{Eraser, Erasures};
 use crate::export::Transport;
@@ -62,15 +64,17 @@ pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyh
     })?;
 
     // Ports first: a taken one must be said before the engine takes its second to start.
-    let http = Port::bind(&settings.http, settings.limits.connections, "http.listen").await?;
-    let grpc = Port::bind(&settings.grpc, settings.limits.connections, "grpc.listen").await?;
+    let metrics = Arc::new(Metrics::default());
+    let connections = descriptors::connections(settings.limits.connections)?;
+    let limits = &Limits { connections, ..settings.limits.clone() };
+    let http = Port::bind(&settings.http, limits, Arc::clone(&metrics), "http.listen").await?;
+    let grpc = Port::bind(&settings.grpc, limits, Arc::clone(&metrics), "grpc.listen").await?.for_a_mesh();
 
     // Before anything is accepted: a CA file that cannot be read is the operator's to mend.
     let export =
         settings.export.clone().map(|export| Transport::open(&export).map(|transport| (export, transport)));
     let export = export.transpose()?;
 
-    let metrics = Arc::new(Metrics::default());
     let books = Arc::new(Books::default());
     // Before the first segment can be shipped: what is to be erased must not become rows.
     let erasures = Arc::new(Erasures::open(data_dir)?);
@@ -114,7 +118,6 @@ pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyh
     );
 
     let (http_address, grpc_address) = (http.address()?, grpc.address()?);
-    let limits = &settings.limits;
     let grpc_app = grpc_app(&intake, drain.streams(limits.stream_age));
     // Only gRPC connections age: an HTTP/1.1 client may lose the request that it sends into a closing connection.
     drain.servers.spawn(http.serve(http_app(&intake, api), Duration::ZERO, drain.ending.clone()));
@@ -299,7 +302,8 @@ fn instance(data_dir: &Path) -> anyhow::Result<String> {
 
 fn http_app(intake: &Intake, api: Api) -> Router {
     let ingest = ingest::fastly::routes().merge(ingest::lines::routes()).merge(ingest::otlp::http_routes());
-    ingest.with_state(intake.clone()).merge(api::routes(api))
+    let asked = api::routes(api).layer(from_fn_with_state(api::Crowd::default(), api::take_turns));
+    ingest.with_state(intake.clone()).merge(asked).layer(map_response(api::as_called))
 }
 
 fn grpc_app(intake: &Intake, streams: ingest::als::Streams) -> Router {

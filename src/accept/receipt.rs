@@ -35,6 +35,9 @@ pub(crate) enum Refusal {
     /// Too much in flight.
     #[error("too many bytes in flight; try again after {0:?}")]
     Busy(Duration),
+    /// The body came too slowly to be waited for.
+    #[error("the body came too slowly (`limits.patience`); send it again after {0:?}")]
+    Slow(Duration),
     /// The spool has no room or the disk fails.
     #[error(transparent)]
     Spool(#[from] AppendError),
@@ -58,7 +61,7 @@ impl Refusal {
     /// When to come back.
     pub(crate) fn retry_after(&self) -> Duration {
         match self {
-            Self::Busy(after) => *after,
+            Self::Busy(after) | Self::Slow(after) => *after,
             Self::Spool(error) => error.retry_after().unwrap_or(Duration::from_secs(1)),
             Self::TooFast(after) => *after,
             // Somebody has to mend a list first.
@@ -70,7 +73,8 @@ impl Refusal {
     /// The cause as a counter of the ledger.
     pub(crate) fn counter(&self) -> Counter {
         match self {
-            Self::Busy(_) => Counter::RefusedBusy,
+            // A sender that trickles is part of the crowd.
+            Self::Busy(_) | Self::Slow(_) => Counter::RefusedBusy,
             Self::TooFast(_) => Counter::RefusedRate,
             Self::Stranger { .. } => Counter::RefusedStranger,
             Self::Spool(AppendError::Full { .. }) => Counter::RefusedSpoolFull,
@@ -83,6 +87,7 @@ impl Refusal {
     pub(crate) fn cause(&self) -> &'static str {
         match self {
             Self::Busy(_) => "busy",
+            Self::Slow(_) => "slow",
             Self::Spool(AppendError::Full { .. }) => "spool_full",
             Self::Spool(_) => "spool_failed",
             Self::TooFast(_) => "rate",

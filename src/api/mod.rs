@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod backup;
+mod crowd;
 pub(crate) mod erase;
 mod events;
 mod health;
@@ -29,6 +30,7 @@ use store::{Store, StoreError};
 use tokio::sync::watch;
 
 pub(crate) use answer::time_text;
+pub(crate) use crowd::{Crowd, as_called, take_turns};
 pub(crate) use health::Readiness;
 pub(crate) use problem::Problem;
 

@@ -29,7 +29,7 @@ impl Problem {
             kind: "about:blank",
             title,
             status: status.as_u16(),
-            detail: detail.to_owned(),
+            detail: shortened(detail),
             retry_after_s: None,
         }
     }
@@ -69,6 +69,15 @@ impl Problem {
 
     pub(crate) fn detail(&self) -> &str {
         &self.detail
+    }
+}
+
+/// A sentence, which may quote what was asked for: not tens of kilobytes of it.
+fn shortened(detail: &str) -> String {
+    const MOST_CHARACTERS: usize = 1024;
+    match detail.char_indices().nth(MOST_CHARACTERS) {
+        None => detail.to_owned(),
+        Some((end, _)) => format!("{}…", &detail[..end]),
     }
 }
 

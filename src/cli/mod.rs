@@ -4,6 +4,7 @@
 
 mod backup;
 mod client;
+mod codec;
 mod doctor;
 mod engine;
 mod erase;

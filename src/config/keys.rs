@@ -115,7 +115,12 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "limits.connections",
         "12000",
-        "Connections per port; one costs about 10 KiB. 10,000 idle ones must not lock senders out.",
+        "Connections per port; one costs about 10 KiB. At it those that are idle the longest give way.",
+    ),
+    key(
+        "limits.patience",
+        "15s",
+        "How long headers may take, and a body that comes slower than 8 KiB a second. The worst link needs a second.",
     ),
     key(
         "limits.stream_age",

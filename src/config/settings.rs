@@ -74,6 +74,8 @@ pub(crate) struct Limits {
     pub(crate) in_flight_bytes: usize,
     pub(crate) grpc_message_bytes: usize,
     pub(crate) connections: usize,
+    /// For headers, and for a body beyond what its bytes pay for (`ingest::pace`).
+    pub(crate) patience: Duration,
     pub(crate) stream_age: Duration,
     pub(crate) connection_age: Duration,
     pub(crate) answer_rows: usize,
@@ -145,6 +147,7 @@ impl Settings {
                 in_flight_bytes: written.size("limits.in_flight")?,
                 grpc_message_bytes: written.size("limits.grpc_message")?,
                 connections: written.number("limits.connections")?,
+                patience: written.duration("limits.patience")?,
                 stream_age: written.duration("limits.stream_age")?,
                 connection_age: written.duration("limits.connection_age")?,
                 answer_rows: written.number("limits.answer_rows")?,

@@ -19,17 +19,17 @@ use axum::response::Response;
 use axum::routing::post;
 use bytes::Bytes;
 use decode::envoy::AlsStream;
-use event::Counter;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::{Code, Status, Streaming};
+use tonic::Status;
 
+use super::Intake;
 use super::auth::Admitted;
+use super::grpc::{self, Message, Messages};
 use super::listen::jittered;
 use super::peer::Peer;
-use super::{Intake, grpc};
 use crate::accept::{Receipt, Refusal};
 use crate::config::SourceKind;
 use crate::metrics::StreamEnd;
@@ -38,6 +38,9 @@ const PATH: &str = "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLog
 /// Messages of one stream that may wait for an fsync together. Envoy's are 16 KiB: this bounds a stream to half a
 /// megabyte, and one fsync of 5 ms to some 200,000 records a second; beyond it TCP pushes back.
 const IN_FLIGHT: usize = 32;
+/// What is decoded at once on the thread that serves everyone: a millisecond. Envoy sends no larger message unless told
+/// to.
+const QUICK_BYTES: usize = 256 << 10;
 /// A stream on which nothing came for so long is quiet: longer than a packet is on its way.
 const QUIET: Duration = Duration::from_millis(100);
 /// How long a stream that is to end gets to fall quiet. Envoy flushes once a second, so most do.
@@ -65,25 +68,25 @@ pub(crate) fn routes(streams: Streams) -> Router<Intake> {
 }
 
 async fn receive(intake: Intake, streams: Streams, request: Request) -> Response {
-    let mut server = grpc::server(intake.limits.grpc_message_bytes);
-    let peer = Peer::of(request.extensions());
-    let service = tower::service_fn(move |request: tonic::Request<Streaming<Bytes>>| {
-        let (intake, streams, peer) = (intake.clone(), streams.clone(), peer.clone());
-        async move {
-            let (metadata, _, messages) = request.into_parts();
-            let headers = metadata.into_headers();
-            let source = intake
-                .sources
-                .admit(SourceKind::Als, None, &headers, &peer)
-                .map_err(|problem| grpc::status_of(&problem))?;
+    let (parts, body) = request.into_parts();
+    let peer = Peer::of(&parts.extensions);
+    let opened = intake
+        .sources
+        .admit(SourceKind::Als, None, &parts.headers, &peer)
+        .map_err(|problem| grpc::status_of(&problem))
+        .and_then(|source| {
+            let messages = Messages::of_stream(&intake, &source, &parts.headers, body)?;
+            Ok((source, messages))
+        });
+    let outcome = match opened {
+        Ok((source, messages)) => {
             let stream = AlsStream::new(source.name.as_str());
-            let inflow = Inflow { intake, source, messages, stream, appends: JoinSet::new() };
-            inflow.run(streams).await?;
-            // StreamAccessLogsResponse has no fields.
-            Ok(tonic::Response::new(Bytes::new()))
+            Inflow { intake, source, messages, stream, appends: JoinSet::new() }.run(streams).await
         }
-    });
-    grpc::answer(server.client_streaming(service, request).await)
+        Err(status) => Err(status),
+    };
+    // StreamAccessLogsResponse has no fields.
+    grpc::answer(outcome.map(|()| Bytes::new()))
 }
 
 /// Why reading stopped for now.
@@ -101,7 +104,7 @@ enum Pause {
 struct Inflow {
     intake: Intake,
     source: Admitted,
-    messages: Streaming<Bytes>,
+    messages: Messages,
     stream: AlsStream,
     appends: JoinSet<Result<Receipt, Refusal>>,
 }
@@ -116,7 +119,7 @@ impl Inflow {
             let (source, messages) = (&self.source, &mut self.messages);
             tokio::select! {
                 // Over its rate nothing is read, and TCP pushes back.
-                message = async { source.within_rate().await; messages.message().await } => match message {
+                message = async { source.within_rate().await; messages.next().await } => match message {
                     Ok(Some(_)) if !source.is_welcome() => {
                         self.settle().await?;
                         metrics.stream_ended(StreamEnd::Sender);
@@ -127,9 +130,6 @@ impl Inflow {
                         // What came before a sender broke off counts, too.
                         self.settle().await?;
                         metrics.stream_ended(StreamEnd::Sender);
-                        if ended.as_ref().is_err_and(|status| status.code() == Code::OutOfRange) {
-                            self.intake.acceptor.unread(&self.source, Counter::TooLarge);
-                        }
                         return ended.map(|_| ());
                     }
                 },
@@ -167,7 +167,7 @@ impl Inflow {
     async fn read_until(&mut self, until: Instant, quiet: Duration) -> Result<Pause, Status> {
         loop {
             let silence = Instant::now() + quiet;
-            match timeout_at(until.min(silence), self.messages.message()).await {
+            match timeout_at(until.min(silence), self.messages.next()).await {
                 Ok(message) => match message? {
                     Some(message) => self.take(message).await?,
                     None => return Ok(Pause::Ended),
@@ -179,18 +179,26 @@ impl Inflow {
     }
 
     /// Starts to make a message durable.
-    async fn take(&mut self, message: Bytes) -> Result<(), Status> {
+    async fn take(&mut self, message: Message) -> Result<(), Status> {
         if self.appends.len() >= IN_FLIGHT {
             landed(self.appends.join_next().await)?;
         }
-        self.source.sent(message.len());
-        let mut hold = self.intake.acceptor.gate().hold();
-        hold.grow(2 * message.len())
-            .map_err(|refusal| grpc::status(&self.intake.acceptor.refuse(&self.source, refusal)))?;
-        let stream = &mut self.stream;
-        let sink = self.intake.acceptor.decode_here(&self.source, message.len(), |delivery, rules, sink| {
-            stream.decode(&message, delivery, rules, sink);
-        });
+        let Message { bytes, hold } = message;
+        self.source.sent(bytes.len());
+        let (stream, acceptor, source) = (&mut self.stream, &self.intake.acceptor, &self.source);
+        let mut decode = || {
+            acceptor.decode_here(source, bytes.len(), |delivery, rules, sink| {
+                stream.decode(&bytes, delivery, rules, sink);
+            })
+        };
+        let sink = if bytes.len() <= QUICK_BYTES {
+            decode()
+        } else {
+            let slot = acceptor.slot().await.map_err(|refusal| grpc::status(&refusal))?;
+            let sink = tokio::task::block_in_place(decode);
+            drop(slot);
+            sink
+        };
         let (acceptor, source) = (self.intake.acceptor.clone(), Arc::clone(&*self.source));
         self.appends.spawn(async move {
             let receipt = acceptor.append_when_room(&source, sink).await;

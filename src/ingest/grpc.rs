@@ -1,76 +1,217 @@
 //! What ALS and OTLP/gRPC share: messages as bytes. Our own lenient protobuf types decode them later, in `decode`,
 //! where one bad string costs one field and not the batch; a generated service would have refused it here.
+//!
+//! The framing is read here and not by tonic, which keeps up to `limits.grpc_message` for each stream before anybody
+//! can count it, makes room for a length that is only claimed, and unpacks on the thread that serves everyone.
 
-use axum::body::Body;
-use axum::response::Response;
-use bytes::{Buf as _, BufMut as _, Bytes};
-use tonic::codec::{
-    Codec, CompressionEncoding, DecodeBuf, Decoder, EnabledCompressionEncodings, EncodeBuf, Encoder,
-};
-use tonic::server::Grpc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream};
+use axum::response::{IntoResponse as _, Response};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use decode::compression::{CompressionError, decompress_within};
+use event::Counter;
+use futures_util::StreamExt as _;
+use http::{HeaderMap, HeaderValue, header};
+use http_body_util::{BodyExt as _, Full};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
 use prost::Message as _;
 
-use crate::accept::Refusal;
+use super::Intake;
+use super::pace::Pace;
+use crate::accept::{Acceptor, Hold, Refusal};
 use crate::api::Problem;
+use crate::config::Source;
 
-/// A gRPC server side for one call; gzip is accepted, answers go plain (they are a few bytes).
-pub(super) fn server(max_message_bytes: usize) -> Grpc<BytesCodec> {
-    let mut accepted = EnabledCompressionEncodings::default();
-    accepted.enable(CompressionEncoding::Gzip);
-    Grpc::new(BytesCodec)
-        .apply_compression_config(accepted, EnabledCompressionEncodings::default())
-        .apply_max_message_size_config(Some(max_message_bytes), None)
+/// A flag and a length stand before each message.
+const PREFIX_BYTES: usize = 5;
+/// How long a stream waits for room before it is ended. Longer than any burst; TCP pushes back meanwhile.
+const ROOM_WITHIN: Duration = Duration::from_secs(10);
+
+/// One message, with what it holds of the byte budget: itself, and once more for what is decoded from it.
+pub(super) struct Message {
+    pub(super) bytes: Bytes,
+    pub(super) hold: Hold,
 }
 
-/// Tonic's answer as axum's.
-pub(super) fn answer(response: http::Response<tonic::body::Body>) -> Response {
-    response.map(Body::new)
+/// The messages of one call.
+pub(super) struct Messages {
+    body: BodyDataStream,
+    acceptor: Acceptor,
+    source: Arc<Source>,
+    most_bytes: usize,
+    patience: Duration,
+    gzip: bool,
+    buffer: BytesMut,
+    /// Of the buffer.
+    hold: Hold,
+    /// Of the message that is coming in; between the messages of a stream there is none.
+    pace: Option<Pace>,
+    unpacking: Option<JoinHandle<Result<Message, Status>>>,
+    /// Whole, and waiting for room.
+    arrived: Option<Message>,
 }
 
-/// Messages as they came.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct BytesCodec;
-
-impl Codec for BytesCodec {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
+impl Messages {
+    /// Of a stream, which may be idle for ever.
+    pub(super) fn of_stream(
+        intake: &Intake,
+        source: &Arc<Source>,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Self, Status> {
+        let gzip = match headers.get("grpc-encoding").map(HeaderValue::as_bytes) {
+            None | Some(b"identity") => false,
+            Some(b"gzip") => true,
+            Some(_) => return Err(Status::unimplemented("send grpc-encoding gzip or identity")),
+        };
+        Ok(Self {
+            body: body.into_data_stream(),
+            acceptor: intake.acceptor.clone(),
+            source: Arc::clone(source),
+            // A message and what is decoded from it must fit the budget, or its sender would come for ever.
+            most_bytes: intake.limits.grpc_message_bytes.min(intake.acceptor.gate().bytes() / 2),
+            patience: intake.limits.patience,
+            gzip,
+            buffer: BytesMut::new(),
+            hold: intake.acceptor.gate().hold(),
+            pace: None,
+            unpacking: None,
+            arrived: None,
+        })
     }
 
-    fn decoder(&mut self) -> Self {
-        Self
+    /// Of a call with one message: who opens it has something to send, and comes back when told to.
+    pub(super) fn of_call(
+        intake: &Intake,
+        source: &Arc<Source>,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Self, Status> {
+        let mut messages = Self::of_stream(intake, source, headers, body)?;
+        messages.pace = Some(Pace::new(messages.patience));
+        Ok(messages)
+    }
+
+    /// The next message; `None` at the end. Cancel-safe: all that has come in is kept here until it is handed on.
+    pub(super) async fn next(&mut self) -> Result<Option<Message>, Status> {
+        loop {
+            if let Some(unpacking) = &mut self.unpacking {
+                let unpacked = unpacking.await;
+                self.unpacking = None;
+                self.arrived = Some(unpacked.map_err(|_| status(&Refusal::Stopped))??);
+            }
+            if let Some(message) = &mut self.arrived {
+                let wanted = 2 * message.bytes.len();
+                let grown = message.hold.reach_within(wanted, ROOM_WITHIN).await;
+                grown.map_err(|refusal| counted(&self.acceptor, &self.source, refusal))?;
+                message.hold.shrink_to(wanted);
+                return Ok(self.arrived.take());
+            }
+            let grown = self.hold.reach_within(self.buffer.len(), ROOM_WITHIN).await;
+            grown.map_err(|refusal| counted(&self.acceptor, &self.source, refusal))?;
+            if let Some((packed, length)) = self.whole()? {
+                let hold = self.hold.split(PREFIX_BYTES + length);
+                let bytes = self.buffer.split_to(PREFIX_BYTES + length).freeze().slice(PREFIX_BYTES..);
+                self.pace = (!self.buffer.is_empty()).then(|| Pace::new(self.patience));
+                if packed {
+                    self.unpacking = Some(self.unpack(bytes, hold));
+                } else {
+                    self.arrived = Some(Message { bytes, hold });
+                }
+                continue;
+            }
+            let chunk = match &mut self.pace {
+                None => self.body.next().await,
+                Some(pace) => pace.wait(self.body.next()).await.map_err(|_| {
+                    Status::deadline_exceeded("the message came too slowly (`limits.patience`)")
+                })?,
+            };
+            match chunk {
+                None if self.buffer.is_empty() => return Ok(None),
+                None => return Err(Status::invalid_argument("the stream ends in the middle of a message")),
+                Some(Err(_)) => return Err(Status::cancelled("the connection broke")),
+                Some(Ok(chunk)) => {
+                    self.buffer.extend_from_slice(&chunk);
+                    let patience = self.patience;
+                    self.pace.get_or_insert_with(|| Pace::new(patience)).came(chunk.len());
+                }
+            }
+        }
+    }
+
+    /// The length of the message that is whole in the buffer, and whether it is packed.
+    fn whole(&self) -> Result<Option<(bool, usize)>, Status> {
+        let Some(mut prefix) = self.buffer.get(..PREFIX_BYTES) else { return Ok(None) };
+        let packed = match (prefix.get_u8(), self.gzip) {
+            (0, _) => false,
+            (1, true) => true,
+            (1, false) => return Err(Status::internal("a compressed message without grpc-encoding")),
+            (flag, _) => return Err(Status::internal(format!("a message begins with the flag {flag}"))),
+        };
+        let length = usize::try_from(prefix.get_u32()).unwrap_or(usize::MAX);
+        if length > self.most_bytes {
+            self.acceptor.unread(&self.source, Counter::TooLarge);
+            return Err(Status::resource_exhausted(format!(
+                "a message of {length} bytes is larger than {} (`limits.grpc_message`): send smaller batches",
+                self.most_bytes
+            )));
+        }
+        Ok((self.buffer.len() - PREFIX_BYTES >= length).then_some((packed, length)))
+    }
+
+    /// On a thread of its own, within the cores that deliveries may use.
+    fn unpack(&self, packed: Bytes, mut hold: Hold) -> JoinHandle<Result<Message, Status>> {
+        let (acceptor, source) = (self.acceptor.clone(), Arc::clone(&self.source));
+        let most_bytes = self.most_bytes;
+        tokio::spawn(async move {
+            let slot = acceptor.slot().await.map_err(|refusal| status(&refusal))?;
+            let runtime = Handle::current();
+            let unpacking = tokio::task::spawn_blocking(move || {
+                let mut room = |more: usize| runtime.block_on(hold.grow(more)).is_ok();
+                let unpacked = decompress_within(packed, Some("gzip"), most_bytes, &mut room);
+                drop(slot);
+                (unpacked, hold)
+            });
+            let (unpacked, hold) = unpacking.await.map_err(|_| status(&Refusal::Stopped))?;
+            let bytes = unpacked.map_err(|error| match error {
+                CompressionError::NoRoom => {
+                    counted(&acceptor, &source, Refusal::Busy(Duration::from_secs(1)))
+                }
+                CompressionError::TooLarge { .. } => {
+                    acceptor.unread(&source, Counter::TooLarge);
+                    Status::resource_exhausted(error.to_string())
+                }
+                error => Status::invalid_argument(error.to_string()),
+            })?;
+            Ok(Message { bytes, hold })
+        })
     }
 }
 
-impl Encoder for BytesCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, message: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.put(message);
-        Ok(())
-    }
+/// A refusal, counted, in gRPC's words.
+fn counted(acceptor: &Acceptor, source: &Source, refusal: Refusal) -> Status {
+    status(&acceptor.refuse(source, refusal))
 }
 
-impl Decoder for BytesCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, message: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(message.copy_to_bytes(message.remaining())))
-    }
-}
-
-/// Whether a call was answered so because a message was over its limit: tonic says it before any of our code runs.
-pub(super) fn is_too_large(response: &http::Response<tonic::body::Body>) -> bool {
-    let code = response.headers().get("grpc-status");
-    code.is_some_and(|code| code.as_bytes() == (Code::OutOfRange as i32).to_string().as_bytes())
+/// The one answer of a call.
+pub(super) fn answer(outcome: Result<Bytes, Status>) -> Response {
+    let message = match outcome {
+        Ok(message) => message,
+        Err(status) => return status.into_http::<tonic::body::Body>().map(Body::new).into_response(),
+    };
+    let mut framed = BytesMut::with_capacity(PREFIX_BYTES + message.len());
+    framed.put_u8(0);
+    framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+    framed.put(message);
+    let trailers =
+        HeaderMap::from_iter([(http::HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))]);
+    let body = Full::new(framed.freeze()).with_trailers(std::future::ready(Some(Ok(trailers))));
+    ([(header::CONTENT_TYPE, "application/grpc")], Body::new(body)).into_response()
 }
 
 /// A refusal in gRPC's words: come back later.

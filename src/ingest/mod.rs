@@ -11,12 +11,14 @@
 pub(crate) mod als;
 pub(crate) mod auth;
 pub(crate) mod body;
+mod connections;
 pub(crate) mod fastly;
 pub(crate) mod files;
 pub(crate) mod grpc;
 pub(crate) mod lines;
 pub(crate) mod listen;
 pub(crate) mod otlp;
+mod pace;
 pub(crate) mod peer;
 mod tls;
 

@@ -11,13 +11,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
 use decode::otlp::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
-use event::Counter;
 use prost::Message as _;
 use serde_json::json;
+use tonic::Status;
 
+use super::grpc::{self, Message, Messages};
 use super::peer::Peer;
-use super::{Intake, body, grpc};
-use crate::accept::{Hold, Receipt, Refusal};
+use super::{Intake, body};
+use crate::accept::{Hold, Receipt};
 use crate::api::Problem;
 use crate::config::{Source, SourceKind};
 
@@ -84,36 +85,26 @@ async fn receive_http(State(intake): State<Intake>, peer: Peer, headers: HeaderM
 }
 
 async fn receive_grpc(State(intake): State<Intake>, request: Request) -> Response {
-    let peer = Peer::of(request.extensions());
-    let source = match intake.sources.admit(SourceKind::Otlp, None, request.headers(), &peer) {
-        Ok(source) => source,
-        Err(problem) => return grpc::answer(grpc::status_of(&problem).into_http()),
+    grpc::answer(export(&intake, request).await)
+}
+
+/// The unary call: one message, and its end.
+async fn export(intake: &Intake, request: Request) -> Result<Bytes, Status> {
+    let (parts, body) = request.into_parts();
+    let peer = Peer::of(&parts.extensions);
+    let source = intake
+        .sources
+        .admit(SourceKind::Otlp, None, &parts.headers, &peer)
+        .map_err(|problem| grpc::status_of(&problem))?;
+    source.check_rate().map_err(|refusal| grpc::status(&intake.acceptor.refuse(&source, refusal)))?;
+    let mut messages = Messages::of_call(intake, &source, &parts.headers, body)?;
+    let Some(Message { bytes, hold }) = messages.next().await? else {
+        return Err(Status::invalid_argument("the call holds no message"));
     };
-    if let Err(refusal) = source.check_rate() {
-        let refusal = intake.acceptor.refuse(&source, refusal);
-        return grpc::answer(grpc::status(&refusal).into_http());
-    }
-    let mut server = grpc::server(intake.limits.grpc_message_bytes);
-    let (acceptor, of) = (intake.acceptor.clone(), Arc::clone(&source));
-    let service = tower::service_fn(move |request: tonic::Request<Bytes>| {
-        let (intake, source) = (intake.clone(), source.clone());
-        async move {
-            let message = request.into_inner();
-            source.sent(message.len());
-            let mut hold = intake.acceptor.gate().hold();
-            hold.grow(2 * message.len())
-                .map_err(|refusal: Refusal| grpc::status(&intake.acceptor.refuse(&source, refusal)))?;
-            let receipt = accept(&intake, &source, message, hold, false)
-                .await
-                .map_err(|problem| grpc::status_of(&problem))?;
-            Ok(tonic::Response::new(Bytes::from(response(&receipt).encode_to_vec())))
-        }
-    });
-    let response = server.unary(service, request).await;
-    if grpc::is_too_large(&response) {
-        acceptor.unread(&of, Counter::TooLarge);
-    }
-    grpc::answer(response)
+    source.sent(bytes.len());
+    let receipt =
+        accept(intake, &source, bytes, hold, false).await.map_err(|problem| grpc::status_of(&problem))?;
+    Ok(Bytes::from(response(&receipt).encode_to_vec()))
 }
 
 async fn accept(

@@ -210,6 +210,23 @@ impl Service {
         }
     }
 
+    /// Status, headers and body of a POST whose body is in this encoding; status 0 if nobody answered.
+    pub(crate) fn post_encoded(
+        &self,
+        path: &str,
+        encoding: &str,
+        body: impl Into<Vec<u8>>,
+    ) -> (u16, reqwest::header::HeaderMap, String) {
+        let request = self.client.post(self.url() + path).header("content-encoding", encoding);
+        match request.body(body.into()).send() {
+            Ok(response) => {
+                let (status, headers) = (response.status().as_u16(), response.headers().clone());
+                (status, headers, response.text().unwrap_or_default())
+            }
+            Err(error) => (0, reqwest::header::HeaderMap::new(), error.to_string()),
+        }
+    }
+
     /// Posts lines that must be accepted; the receipt.
     pub(crate) fn accept(&self, path: &str, body: impl Into<Vec<u8>>) -> Value {
         let (status, answer) = self.post(path, &[], body);

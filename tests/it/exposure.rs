@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::app::{BINARY, Options, Service, data, eventually};
 
 /// A self-signed certificate for the loopback names.
-fn certificate(directory: &std::path::Path) -> (std::path::PathBuf, std::path::PathBuf) {
+pub(crate) fn certificate(directory: &std::path::Path) -> (std::path::PathBuf, std::path::PathBuf) {
     let made =
         rcgen::generate_simple_self_signed(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
     let (cert, key) = (directory.join("cert.pem"), directory.join("key.pem"));

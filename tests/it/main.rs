@@ -29,6 +29,7 @@ mod exactly_once;
 mod explain;
 mod export;
 mod exposure;
+mod hostile;
 mod ledger;
 mod live;
 mod outage;

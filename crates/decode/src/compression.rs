@@ -83,6 +83,9 @@ pub enum CompressionError {
         /// The codec's own words.
         message: String,
     },
+    /// Whoever gives out memory has none for what comes out.
+    #[error("there is no room for the unpacked body now")]
+    NoRoom,
     /// More codecs one inside the other than are unpacked.
     #[error("{} inside {MAX_NESTING} other compressions is not unpacked", .0.name())]
     Nested(Codec),
@@ -94,9 +97,20 @@ pub enum CompressionError {
 ///
 /// At most `cap_bytes` are ever held, plus the codec's own window (8 MiB for zstd).
 pub fn decompress(
+    body: Bytes,
+    content_encoding: Option<&str>,
+    cap_bytes: usize,
+) -> Result<Bytes, CompressionError> {
+    decompress_within(body, content_encoding, cap_bytes, &mut |_| true)
+}
+
+/// As [`decompress`], asking `room` before the output grows by so many bytes; on `false` it ends with
+/// [`CompressionError::NoRoom`]. More may have been asked for than came out at last.
+pub fn decompress_within(
     mut body: Bytes,
     content_encoding: Option<&str>,
     cap_bytes: usize,
+    room: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Bytes, CompressionError> {
     let mut named = Vec::new();
     for token in
@@ -125,7 +139,7 @@ pub fn decompress(
             (None, None) => return Ok(body),
         };
         // An unlabelled raw snappy block that turns out to be plain text was mislabelled.
-        body = match unpack(codec, &body, cap_bytes) {
+        body = match unpack(codec, &body, cap_bytes, room) {
             Err(CompressionError::Corrupt { .. }) if codec == Codec::SnappyRaw && looks_plain(&body) => {
                 return Ok(body);
             }
@@ -144,16 +158,22 @@ fn looks_plain(body: &[u8]) -> bool {
     head.iter().all(|&byte| byte >= 0x20 || matches!(byte, b'\t' | b'\n' | b'\r'))
 }
 
-fn unpack(codec: Codec, body: &[u8], cap_bytes: usize) -> Result<Vec<u8>, CompressionError> {
+fn unpack(
+    codec: Codec,
+    body: &[u8],
+    cap_bytes: usize,
+    room: &mut dyn FnMut(usize) -> bool,
+) -> Result<Vec<u8>, CompressionError> {
+    let mut stream = |reader: &mut dyn Read| stream(codec, reader, cap_bytes, room);
     match codec {
-        Codec::Gzip => stream(codec, flate2::bufread::MultiGzDecoder::new(body), body.len(), cap_bytes),
+        Codec::Gzip => stream(&mut flate2::bufread::MultiGzDecoder::new(body)),
         Codec::Zstd => {
             let corrupt = |error: io::Error| corrupt(codec, 0, &error);
             let mut decoder = zstd::stream::read::Decoder::with_buffer(body).map_err(corrupt)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(corrupt)?;
-            stream(codec, decoder, body.len(), cap_bytes)
+            stream(&mut decoder)
         }
-        Codec::SnappyFramed => stream(codec, snap::read::FrameDecoder::new(body), body.len(), cap_bytes),
+        Codec::SnappyFramed => stream(&mut snap::read::FrameDecoder::new(body)),
         Codec::SnappyRaw => {
             let claimed = snap::raw::decompress_len(body).map_err(|error| corrupt(codec, 0, &error))?;
             if claimed > cap_bytes {
@@ -166,25 +186,44 @@ fn unpack(codec: Codec, body: &[u8], cap_bytes: usize) -> Result<Vec<u8>, Compre
                     &format!("{} bytes cannot hold the {claimed} they claim", body.len()),
                 ));
             }
+            if !room(claimed) {
+                return Err(CompressionError::NoRoom);
+            }
             snap::raw::Decoder::new().decompress_vec(body).map_err(|error| corrupt(codec, 0, &error))
         }
+    }
+}
+
+/// Sizes through which a buffer grows; past the last by a quarter. Few, because an allocator keeps each that was left; and
+/// the last is one that it gives back to the system at once (glibc: more than 32 MiB). What is not written to is no memory.
+const STEPS_BYTES: [usize; 4] = [CHUNK_BYTES, 512 << 10, 4 << 20, 33 << 20];
+
+/// Makes room for so many more bytes, for a buffer that may grow to any size.
+pub fn reserve_in_steps(buffer: &mut Vec<u8>, more: usize) {
+    let wanted = buffer.len().saturating_add(more);
+    if wanted > buffer.capacity() {
+        let step = STEPS_BYTES.into_iter().find(|step| *step >= wanted);
+        buffer.reserve_exact(step.unwrap_or(wanted.saturating_add(wanted / 4)) - buffer.len());
     }
 }
 
 /// Reads to the end or to one byte past the cap.
 fn stream(
     codec: Codec,
-    mut reader: impl Read,
-    packed_bytes: usize,
+    reader: &mut dyn Read,
     cap_bytes: usize,
+    room: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Vec<u8>, CompressionError> {
-    // Log text packs about eightfold: the guess is bounded by the input, never by a claim.
-    let guess = packed_bytes.saturating_mul(8).min(cap_bytes).min(packed_bytes + 16 * 1024 * 1024);
-    let mut out = Vec::with_capacity(guess);
+    let mut out = Vec::new();
     loop {
         let before = out.len();
-        let step = CHUNK_BYTES.max(before).min(cap_bytes + 1 - before);
-        let read = reader.by_ref().take(step as u64).read_to_end(&mut out);
+        // By a quarter: what is asked for and not used is kept from others.
+        let step = CHUNK_BYTES.max(before / 4).min(cap_bytes + 1 - before);
+        if !room(step) {
+            return Err(CompressionError::NoRoom);
+        }
+        reserve_in_steps(&mut out, step + 1);
+        let read = Read::take(&mut *reader, step as u64).read_to_end(&mut out);
         if let Err(error) = read {
             return Err(corrupt(codec, out.len(), &error));
         }
@@ -275,6 +314,33 @@ mod tests {
         }
         let exact = vec![b'0'; CAP];
         assert_eq!(run(zstd(&exact), None).unwrap().len(), CAP);
+    }
+
+    #[test]
+    fn nothing_grows_past_the_room_that_is_given() {
+        let zeros = vec![b'0'; 900 << 10];
+        for (packed, header) in [
+            (gzip(&zeros), None),
+            (zstd(&zeros), None),
+            (framed(&zeros), None),
+            (raw(&zeros), Some("snappy")),
+        ] {
+            let mut given = 0;
+            let mut room = |more: usize| {
+                given += more;
+                given <= 256 << 10
+            };
+            let unpacked = decompress_within(packed.clone().into(), header, CAP, &mut room);
+            assert_eq!(unpacked, Err(CompressionError::NoRoom));
+            let (mut asked, mut enough) = (0, 0);
+            let mut room = |more: usize| {
+                asked += more;
+                enough = enough.max(more);
+                true
+            };
+            let unpacked = decompress_within(packed.into(), header, CAP, &mut room).unwrap();
+            assert!(asked >= unpacked.len() && asked <= unpacked.len() * 3 / 2 + CHUNK_BYTES, "{asked}");
+        }
     }
 
     #[test]

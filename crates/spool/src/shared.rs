@@ -39,6 +39,10 @@ pub(crate) struct Progress {
     pub(crate) fsyncs: u64,
     pub(crate) io_errors: u64,
     pub(crate) last_error: Option<(String, Instant)>,
+    /// Since when the writer is at the turn it has taken; `None` while it waits for one.
+    pub(crate) writing_since: Option<Instant>,
+    /// The writer thread ended, whether told to or not.
+    pub(crate) writer_gone: bool,
     pub(crate) reserve_intact: bool,
     pub(crate) set_aside: u64,
     pub(crate) dropped_segments: u64,

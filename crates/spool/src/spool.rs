@@ -181,6 +181,8 @@ impl Spool {
             appends_failed: progress.appends_failed,
             io_errors: progress.io_errors,
             last_error: progress.last_error.as_ref().map(|(told, at)| (told.clone(), at.elapsed())),
+            writing_for: progress.writing_since.map(|since| since.elapsed()),
+            writer_gone: progress.writer_gone,
             reserve_intact: progress.reserve_intact,
             set_aside: progress.set_aside,
             dropped_segments: progress.dropped_segments,

@@ -43,6 +43,11 @@ pub struct Stats {
     pub io_errors: u64,
     /// The last I/O error and how long ago it was; kept after things go well again.
     pub last_error: Option<(String, Duration)>,
+    /// How long the writer has been at what it took last; `None` while it waits for work. A turn is a few writes and
+    /// fsyncs: more than seconds means a disk that hangs, which reports no error.
+    pub writing_for: Option<Duration>,
+    /// Whether the writer thread is gone: nothing will be accepted any more.
+    pub writer_gone: bool,
     /// Whether the reserve file has its full size.
     pub reserve_intact: bool,
     /// Files in `corrupt/` put there since the spool opened, recovery included.

@@ -61,6 +61,9 @@ impl Active {
 impl Drop for Writer {
     /// Also on a panic: nobody may wait for a thread that is gone.
     fn drop(&mut self) {
+        let mut progress = self.shared.progress();
+        (progress.writing_since, progress.writer_gone) = (None, true);
+        drop(progress);
         self.shared.intake.abandon();
         self.shared.shelf.close();
         self.gone.send_replace(true);
@@ -91,7 +94,9 @@ impl Writer {
     /// Runs until the intake is closed and empty. Blocks; has a thread of its own.
     pub(crate) fn run(mut self) {
         loop {
+            self.shared.progress().writing_since = None;
             let Turn { mut group, seals, closing } = self.shared.intake.take(self.deadline());
+            self.shared.progress().writing_since = Some(Instant::now());
             match self.obstacle(&group) {
                 None => self.write_group(group),
                 Some(cause) => self.refuse(&mut group, cause),

@@ -15,7 +15,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
 use crate::cli::client::Token;
-use crate::ingest::grpc::BytesCodec;
+use crate::cli::codec::BytesCodec;
 
 const PATH: &str = "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs";
 

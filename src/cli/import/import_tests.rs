@@ -10,7 +10,7 @@ use clap::Parser;
 use tonic::Request;
 
 use super::*;
-use crate::ingest::grpc::BytesCodec;
+use crate::cli::codec::BytesCodec;
 
 #[derive(Debug, Parser)]
 struct Line {

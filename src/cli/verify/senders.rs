@@ -23,7 +23,7 @@ use super::ledger::Ledger;
 use super::record::Entry;
 use super::rng::Rng;
 use super::service::Target;
-use crate::ingest::grpc::BytesCodec;
+use crate::cli::codec::BytesCodec;
 
 const ALS_PATH: &str = "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs";
 const OTLP_PATH: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
