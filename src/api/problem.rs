@@ -1,5 +1,7 @@
 //! Errors to HTTP clients: problem+json (RFC 9457). Says what, where and what to do; nothing of our inside.
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -69,6 +71,11 @@ impl Problem {
 
     pub(crate) fn detail(&self) -> &str {
         &self.detail
+    }
+
+    /// When the same may be asked again; `None` where that would not help.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after_s.map(Duration::from_secs)
     }
 }
 

@@ -220,11 +220,11 @@ pub(super) fn status(refusal: &Refusal) -> Status {
         Refusal::Stopped => Code::Unavailable,
         _ => Code::ResourceExhausted,
     };
-    Status::with_details(code, refusal.to_string(), retry_info(code, refusal).into())
+    come_back(code, &refusal.to_string(), refusal.retry_after())
 }
 
-/// `google.rpc.RetryInfo`: without it an OTLP client takes RESOURCE_EXHAUSTED for "never again".
-fn retry_info(code: Code, refusal: &Refusal) -> Vec<u8> {
+/// With `google.rpc.RetryInfo`: without it clients take RESOURCE_EXHAUSTED for "never again".
+fn come_back(code: Code, message: &str, after: Duration) -> Status {
     /// `google.protobuf.Duration`.
     #[derive(Clone, PartialEq, prost::Message)]
     struct Delay {
@@ -256,13 +256,13 @@ fn retry_info(code: Code, refusal: &Refusal) -> Vec<u8> {
         #[prost(message, repeated, tag = "3")]
         details: Vec<Any>,
     }
-    let after = refusal.retry_after();
     let seconds = i64::try_from(after.as_secs()).unwrap_or(i64::MAX);
     let delay = Delay { seconds, nanos: after.subsec_nanos().cast_signed() };
     let info = RetryInfo { retry_delay: Some(delay) };
     let any =
         Any { type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(), value: info.encode_to_vec() };
-    Details { code: code.into(), message: refusal.to_string(), details: vec![any] }.encode_to_vec()
+    let details = Details { code: code.into(), message: message.to_owned(), details: vec![any] };
+    Status::with_details(code, message, details.encode_to_vec().into())
 }
 
 /// A problem met before any record was read, in gRPC's words.
@@ -274,5 +274,8 @@ pub(super) fn status_of(problem: &Problem) -> Status {
         413 | 503 => Code::ResourceExhausted,
         _ => Code::InvalidArgument,
     };
-    Status::new(code, problem.detail())
+    match problem.retry_after() {
+        Some(after) => come_back(code, problem.detail(), after),
+        None => Status::new(code, problem.detail()),
+    }
 }

@@ -109,7 +109,12 @@ impl Streams {
         let mut wait = WAIT_FIRST;
         for attempt in 1.. {
             let Err(status) = self.stream(messages.clone()).await else { break };
-            let may_pass = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted);
+            let may_pass = match status.code() {
+                Code::Unavailable => true,
+                // A message over the limit stays so; what passes says when to come back (`RetryInfo`).
+                Code::ResourceExhausted => !status.details().is_empty(),
+                _ => false,
+            };
             if !may_pass || attempt == TRIES {
                 anyhow::bail!("the service ended a stream with {}: {}", status.code(), status.message());
             }
