@@ -93,8 +93,8 @@ impl Acceptor {
 
     /// Makes a delivery durable and answers with what was in it.
     ///
-    /// `payload_bytes` is what it was unpacked, for the ledger. `decode` runs on a blocking thread; `hold` is released when all is durable or refused. Cancel-safe: the work
-    /// goes on if the caller is dropped.
+    /// `payload_bytes` is what it was unpacked, for the ledger. `decode` runs on a blocking thread; `hold` is released
+    /// when all is durable or refused. Cancel-safe: the work goes on if the caller is dropped.
     pub(crate) async fn accept(
         &self,
         source: &Arc<Source>,
