@@ -5,6 +5,8 @@
 //! A kill loses what was counted within the last [`WRITE_EVERY`]; of what is refused nothing was acknowledged, so no
 //! record is lost with it. After a failing disk a count may come twice.
 
+pub(crate) mod reported;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -2,26 +2,20 @@
 
 mod accept;
 mod access;
-mod adopt;
 mod api;
 mod backup;
 mod books;
 mod cli;
 mod config;
 mod correlate;
-mod descriptors;
-mod drain;
 mod erase;
 mod export;
 mod ingest;
 mod link;
-mod made_once;
 mod metrics;
 mod render;
-mod reported;
 mod service;
 mod ship;
-mod shutdown;
 mod telemetry;
 
 use std::process::ExitCode;

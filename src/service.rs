@@ -1,45 +1,37 @@
 //! The service as a whole: built in the order of the data, ended in the same order, so that nothing accepted is left.
 
+mod drain;
+mod first_start;
+mod parts;
+mod rules;
+mod signals;
+
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
 use axum::middleware::{from_fn_with_state, map_response};
-use decode::fastly::Presets;
-use decode::redact::RedactionRules;
-use decode::{Redactor, Rules};
-use spool::{FileLayer, Spool, StdFiles};
+use spool::{FileLayer, StdFiles};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::Acceptor;
 use crate::access::{self, Role};
-use crate::adopt::Adopter;
-use crate::api::{self, Api};
+use crate::api::{self, Api, Readiness};
 use crate::backup::Backups;
-use crate::books::Books;
-use crate::config::{DEFAULT_TENANT, Limits, Reader, Settings, SourceKind};
+use crate::books::reported;
+use crate::config::{Reader, Settings, SourceKind};
 use crate::correlate::{Correlator, StoreSource};
-use crate::descriptors;
-use crate::drain::Drain;
-use crate::erase::{Eraser, Erasures};
-use crate::export::Transport;
-use crate::ingest::listen::Port;
+use crate::erase::Eraser;
 use crate::ingest::{self, Intake, auth, files};
 use crate::link::Link;
-use crate::made_once;
-use crate::metrics::Metrics;
-use crate::reported;
-use crate::ship::{LANES, Progress, SPOOL_SOURCE, Shipper};
-use crate::shutdown::Signals;
+use crate::ship::{Adopter, LANES, Progress, Shipper};
 use crate::telemetry::Telemetry;
-
-/// Rows that one record may become in one insert: an event and four ids. Keeps every block below the engine's bound
-/// of 1,048,449 rows for an atomic insert.
-const SEGMENT_RECORDS: u32 = 200_000;
+use drain::Drain;
+use parts::{Parts, Ports};
+pub(crate) use signals::Signals;
 
 /// Runs until a signal, then drains.
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
@@ -48,256 +40,144 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
 
 /// As [`run`], with the spool on a file layer of the caller's choice: how `verify` breaks the disk.
 pub(crate) async fn run_on(settings: Settings, disk: Arc<dyn FileLayer>) -> anyhow::Result<()> {
-    let telemetry = Telemetry::start(&settings.telemetry)?;
+    // Lives to the end, which is when the service's own spans go out.
+    let _telemetry = Telemetry::start(&settings.telemetry)?;
     // A second provider may be compiled in by a dependency; ours is the one that is used.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let data_dir = &settings.data_dir;
-    std::fs::create_dir_all(data_dir.join("positions")).with_context(|| {
-        format!("cannot make the data directory {}: choose another with --data-dir", data_dir.display())
-    })?;
-
-    let audit = access::Audit::open(&settings.audit).with_context(|| {
-        format!(
-            "cannot write the audit log {}: set `audit.file`, or `audit.mode`",
-            settings.audit.file.display()
-        )
-    })?;
-
-    // Ports first: a taken one must be said before the engine takes its second to start.
-    let metrics = Arc::new(Metrics::default());
-    let connections = descriptors::connections(settings.limits.connections)?;
-    let limits = &Limits { connections, ..settings.limits.clone() };
-    let http = Port::bind(&settings.http, limits, Arc::clone(&metrics), "http.listen").await?;
-    let grpc = Port::bind(&settings.grpc, limits, Arc::clone(&metrics), "grpc.listen").await?.for_a_mesh();
-
-    // Before anything is accepted: a CA file that cannot be read is the operator's to mend.
-    let export =
-        settings.export.clone().map(|export| Transport::open(&export).map(|transport| (export, transport)));
-    let export = export.transpose()?;
-
-    let books = Arc::new(Books::default());
-    // Before the first segment can be shipped: what is to be erased must not become rows.
-    let erasures = Arc::new(Erasures::open(data_dir)?);
-    let spool = open_spool(&settings, disk, &books).await?;
-    let rules = Arc::new(rules(&settings)?);
-    let redactor = Arc::new(rules.redactor.clone());
-    let acceptor = Acceptor::new(
-        rules,
-        Arc::clone(&spool),
-        settings.limits.in_flight_bytes,
-        Arc::clone(&metrics),
-        Arc::clone(&books),
-    );
-    let link = Link::open(&settings, Arc::clone(&metrics)).await?;
-
-    let mut drain = Drain::new(&settings, Arc::clone(&spool), Arc::clone(&books));
+    let (ports, mut parts) = parts::open(&settings, disk).await?;
+    let mut drain = Drain::new(&settings, Arc::clone(&parts.spool), Arc::clone(&parts.books));
     let progress = Arc::new(Progress::default());
-    let readiness = api::Readiness::new(Arc::clone(&spool), Arc::clone(&progress), drain.leaving.clone());
+    let readiness = Readiness::new(Arc::clone(&parts.spool), Arc::clone(&progress), drain.leaving.clone());
+
+    receive(&settings, ports, &mut parts, &readiness, &mut drain)?;
+    let mut signals = Signals::watch().context("watch for signals")?;
+    let prepared = tokio::select! {
+        prepared = parts.link.prepare(&settings) => prepared.map(|()| None),
+        signal = signals.requested() => Ok(Some(signal)),
+    };
+    match prepared {
+        Ok(None) => {
+            let mut readers = ship(&settings, &mut parts, progress, &mut drain);
+            readiness.prepared();
+            let signal = signals.requested().await;
+            tracing::info!(signal, "draining");
+            drain.run(&mut signals).await;
+            while readers.join_next().await.is_some() {}
+        }
+        Ok(Some(signal)) => {
+            // Nothing ships yet: what was accepted waits in the spool for the next start.
+            tracing::info!(signal, "draining; the store was not ready, so nothing is shipped");
+            drain.run(&mut signals).await;
+        }
+        Err(error) => {
+            parts.link.close().await;
+            return Err(error);
+        }
+    }
+    parts.link.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Opens the doors: deliveries are accepted from here on, and questions answered as far as there is a store.
+fn receive(
+    settings: &Settings,
+    ports: Ports,
+    parts: &mut Parts,
+    readiness: &Readiness,
+    drain: &mut Drain,
+) -> anyhow::Result<()> {
     let intake = Intake {
-        acceptor: acceptor.clone(),
-        sources: Arc::new(auth::Sources::new(&settings, Arc::clone(&metrics), {
-            let acceptor = acceptor.clone();
+        acceptor: parts.acceptor.clone(),
+        sources: Arc::new(auth::Sources::new(settings, Arc::clone(&parts.metrics), {
+            let acceptor = parts.acceptor.clone();
             move |source, refusal| acceptor.refuse(source, refusal)
         })),
         limits: settings.limits.clone(),
         challenge: settings.challenge.as_str().into(),
     };
+    let backups = Backups {
+        data_dir: std::path::absolute(&settings.data_dir).context("tell the working directory")?,
+        spool: Arc::clone(&parts.spool),
+        pauses: parts.link.pauses(),
+        one: tokio::sync::Semaphore::new(1),
+    };
     let api = Api::new(
-        &settings,
-        audit,
-        link.store(),
-        Arc::clone(&metrics),
+        settings,
+        parts.audit.take(),
+        parts.link.store(),
+        Arc::clone(&parts.metrics),
         readiness.clone(),
-        (Arc::clone(&erasures), redactor),
-        Arc::new(Backups {
-            data_dir: std::path::absolute(data_dir).context("tell the working directory")?,
-            spool: Arc::clone(&spool),
-            pauses: link.pauses(),
-            one: tokio::sync::Semaphore::new(1),
-        }),
+        (Arc::clone(&parts.erasures), Arc::clone(&parts.redactor)),
+        Arc::new(backups),
     );
 
-    let (http_address, grpc_address) = (http.address()?, grpc.address()?);
+    let (http_address, grpc_address) = (ports.http.address()?, ports.grpc.address()?);
+    let (limits, ending) = (&settings.limits, &drain.ending);
     let grpc_app = grpc_app(&intake, drain.streams(limits.stream_age));
     // Only gRPC connections age: an HTTP/1.1 client may lose the request that it sends into a closing connection.
-    drain.servers.spawn(http.serve(http_app(&intake, api), Duration::ZERO, drain.ending.clone()));
-    drain.servers.spawn(grpc.serve(grpc_app, limits.connection_age, drain.ending.clone()));
+    let http = ports.http.serve(http_app(&intake, api), Duration::ZERO, ending.clone());
+    let grpc = ports.grpc.serve(grpc_app, limits.connection_age, ending.clone());
+    drain.servers.spawn(http);
+    drain.servers.spawn(grpc);
     // Ends with the runtime; it holds nothing that a drain would wait for.
     tokio::spawn(access::keep_current(settings.reread(), drain.stopping.clone()));
-    drain.followers = follow_files(&settings, &acceptor, &drain.stopping);
-    let (keeping, entries, until) = (Arc::clone(&books), Arc::clone(&spool), drain.stopping.clone());
-    drain.followers.spawn(async move { keeping.keep(&entries, until).await });
-    let looking =
-        reported::watch(&settings, Arc::clone(&books), Arc::clone(&metrics), drain.stopping.clone())?;
-    drain.followers.spawn(looking);
-    announce(&settings, &link, http_address, grpc_address);
-
-    let mut signals = Signals::watch().context("watch for signals")?;
-    let prepared = tokio::select! {
-        prepared = link.prepare(&settings) => prepared,
-        signal = signals.requested() => {
-            // Nothing ships yet: what was accepted waits in the spool for the next start.
-            tracing::info!(signal, "draining; the store was not ready, so nothing is shipped");
-            drain.run(&mut signals).await;
-            link.close().await;
-            tracing::info!("stopped");
-            return Ok(());
-        }
-    };
-    if let Err(error) = prepared {
-        link.close().await;
-        return Err(error);
-    }
-    let instance = instance(data_dir)?;
-    let shipper = Arc::new(Shipper {
-        store: link.store(),
-        instance: instance.clone(),
-        metrics: Arc::clone(&metrics),
-        books: Arc::clone(&books),
-        progress,
-        held: Mutex::default(),
-        recent: settings.correlate.on,
-        erasures: Arc::clone(&erasures),
-        // A server's disk is not ours to watch.
-        floor: settings.store.url.is_none().then(|| (data_dir.clone(), settings.spool.min_free_bytes / 2)),
-    });
-    let eraser = Eraser {
-        erasures: Arc::clone(&erasures),
-        store: link.store(),
-        spool: Arc::clone(&spool),
-        instance: instance.clone(),
-        shared: settings.store.url.is_some(),
-        stopping: drain.stopping.clone(),
-    };
-    let erasing = tokio::spawn(eraser.run());
-    for _ in 0..LANES {
-        drain.shipping.spawn(Arc::clone(&shipper).run(Arc::clone(&spool)));
-    }
-    if !settings.spool.adopt.is_empty() {
-        let (directories, options) = (settings.spool.adopt.clone(), spool_options(&settings));
-        let stopping = drain.stopping.clone();
-        drain.followers.spawn(Adopter { directories, options, shipper, stopping }.run());
-    }
-    let mut correlating = JoinSet::new();
-    if settings.correlate.on {
-        let correlator = Correlator {
-            source: StoreSource::new(link.store()),
-            instance,
-            settings: settings.correlate.clone(),
-            recent_hours: settings.retention.recent_hours,
-            export,
-            metrics,
-            stopping: drain.stopping.clone(),
-            erasures,
-        };
-        correlating.spawn(correlator.run());
-    }
-    readiness.prepared();
-
-    let signal = signals.requested().await;
-    tracing::info!(signal, "draining");
-    drain.run(&mut signals).await;
-    while correlating.join_next().await.is_some() {}
-    drop(erasing.await);
-    link.close().await;
-    tracing::info!("stopped");
-    drop(telemetry);
+    drain.followers = follow_files(settings, &parts.acceptor, &drain.stopping);
+    let (books, spool, until) = (Arc::clone(&parts.books), Arc::clone(&parts.spool), drain.stopping.clone());
+    drain.followers.spawn(async move { books.keep(&spool, until).await });
+    let (books, metrics) = (Arc::clone(&parts.books), Arc::clone(&parts.metrics));
+    drain.followers.spawn(reported::watch(settings, books, metrics, drain.stopping.clone())?);
+    announce(settings, &parts.link, http_address, grpc_address);
     Ok(())
 }
 
-async fn open_spool(
-    settings: &Settings,
-    disk: Arc<dyn FileLayer>,
-    books: &Books,
-) -> anyhow::Result<Arc<Spool>> {
-    let options = spool_options(settings);
-    let (spool, recovery) =
-        Spool::open_on(disk, settings.data_dir.join("spool"), options).await.context("open the spool")?;
-    tracing::info!(?recovery, "spool is open");
-    let aside = recovery.set_aside.len() as u64;
-    books.note(DEFAULT_TENANT, SPOOL_SOURCE, event::Counter::SetAside, aside);
-    Ok(Arc::new(spool))
-}
-
-fn spool_options(settings: &Settings) -> spool::Options {
-    spool::Options {
-        segment_max_bytes: settings.spool.segment_bytes,
-        segment_max_records: SEGMENT_RECORDS,
-        segment_max_age: settings.spool.segment_age,
-        max_bytes: settings.spool.max_bytes,
-        when_full: settings.spool.when_full,
-        min_free_bytes: settings.spool.min_free_bytes,
-        payload_version: u32::from(event::wire::VERSION),
-        ..spool::Options::default()
-    }
-}
-
-fn rules(settings: &Settings) -> anyhow::Result<Rules> {
-    let redaction = &settings.redaction;
-    let key_file = redaction.key_file.clone().unwrap_or_else(|| settings.data_dir.join("subject.key"));
-    let redactor = Redactor::new(&RedactionRules {
-        subject_key: subject_key(&key_file)?,
-        extra_names: redaction.extra_names.clone(),
-        allow_names: redaction.allow_names.clone(),
+/// Moves segments into the store, and starts what reads them there: the tasks that a drain waits for last.
+fn ship(settings: &Settings, parts: &mut Parts, progress: Arc<Progress>, drain: &mut Drain) -> JoinSet<()> {
+    let is_embedded = settings.store.url.is_none();
+    let shipper = Arc::new(Shipper {
+        store: parts.link.store(),
+        instance: parts.instance.clone(),
+        metrics: Arc::clone(&parts.metrics),
+        books: Arc::clone(&parts.books),
+        progress,
+        held: Mutex::default(),
+        recent: settings.correlate.on,
+        erasures: Arc::clone(&parts.erasures),
+        // A server's disk is not ours to watch.
+        floor: is_embedded.then(|| (settings.data_dir.clone(), settings.spool.min_free_bytes / 2)),
     });
-    let mut envoy = decode::envoy::Formats::istio_defaults();
-    for format in &settings.envoy_formats {
-        envoy = envoy.with_user(format).with_context(|| format!("envoy format string {format:?}"))?;
+    for _ in 0..LANES {
+        drain.shipping.spawn(Arc::clone(&shipper).run(Arc::clone(&parts.spool)));
     }
-    Ok(Rules { redactor, fastly: presets(settings)?, envoy })
-}
-
-/// The user's presets come before the built-in ones; a preset that a source names must exist.
-fn presets(settings: &Settings) -> anyhow::Result<Presets> {
-    let mut presets = Presets::built_in().context("read the built-in presets")?;
-    for path in &settings.fastly_presets {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("read the preset {}", path.display()))?;
-        presets = presets.and_user(&text).with_context(|| format!("preset {}", path.display()))?;
+    if !settings.spool.adopt.is_empty() {
+        let (directories, options) = (settings.spool.adopt.clone(), parts::spool_options(settings));
+        let stopping = drain.stopping.clone();
+        drain.followers.spawn(Adopter { directories, options, shipper, stopping }.run());
     }
-    for source in settings.sources.iter().filter(|source| !source.preset.is_empty()) {
-        presets.find(&source.preset).with_context(|| format!("source `{}`", source.name))?;
+    let mut readers = JoinSet::new();
+    let eraser = Eraser {
+        erasures: Arc::clone(&parts.erasures),
+        store: parts.link.store(),
+        spool: Arc::clone(&parts.spool),
+        instance: parts.instance.clone(),
+        shared: !is_embedded,
+        stopping: drain.stopping.clone(),
+    };
+    readers.spawn(eraser.run());
+    if settings.correlate.on {
+        let correlator = Correlator {
+            source: StoreSource::new(parts.link.store()),
+            instance: parts.instance.clone(),
+            settings: settings.correlate.clone(),
+            recent_hours: settings.retention.recent_hours,
+            export: parts.export.take(),
+            metrics: Arc::clone(&parts.metrics),
+            stopping: drain.stopping.clone(),
+            erasures: Arc::clone(&parts.erasures),
+        };
+        readers.spawn(correlator.run());
     }
-    Ok(presets)
-}
-
-/// The key of subject pseudonyms: 32 random bytes, made once. Whoever wants pseudonyms to agree over instances
-/// configures one file for all of them.
-///
-/// An empty file is what an older version left where it was killed: no key was ever in it.
-fn subject_key(path: &Path) -> anyhow::Result<Vec<u8>> {
-    match std::fs::read(path) {
-        Ok(key) if key.len() >= 16 => return Ok(key),
-        Ok(key) if key.is_empty() => {
-            std::fs::remove_file(path).with_context(|| format!("remove the empty {}", path.display()))?;
-        }
-        Ok(_) => anyhow::bail!("the key in {} is shorter than 16 bytes", path.display()),
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error)
-                .with_context(|| format!("read the key of subject pseudonyms {}", path.display()));
-        }
-        Err(_) => {}
-    }
-    let key = [uuid::Uuid::new_v4().into_bytes(), uuid::Uuid::new_v4().into_bytes()].concat();
-    made_once::make(path, &key)
-        .with_context(|| format!("write the key of subject pseudonyms {}", path.display()))?;
-    Ok(key)
-}
-
-/// The instance's name in the store: random, kept with its spool.
-fn instance(data_dir: &Path) -> anyhow::Result<String> {
-    let path: PathBuf = data_dir.join("instance");
-    match std::fs::read_to_string(&path) {
-        Ok(name) if !name.trim().is_empty() => return Ok(name.trim().to_owned()),
-        // As an older version left it where it was killed; instances without a name would pass for one.
-        Ok(_) => {
-            std::fs::remove_file(&path).with_context(|| format!("remove the empty {}", path.display()))?;
-        }
-        Err(_) => {}
-    }
-    let name = uuid::Uuid::new_v4().to_string();
-    made_once::make(&path, name.as_bytes()).with_context(|| format!("write {}", path.display()))?;
-    Ok(name)
+    readers
 }
 
 fn http_app(intake: &Intake, api: Api) -> Router {
@@ -343,23 +223,5 @@ fn announce(settings: &Settings, link: &Link, http: SocketAddr, grpc: SocketAddr
     }
     if settings.insecure {
         tracing::warn!("--insecure: ports are open without TLS or tokens to whoever reaches them");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_killed_start_left_empty_is_made_anew_and_kept_from_then_on() {
-        let directory = tempfile::tempdir().unwrap();
-        let key = directory.path().join("subject.key");
-        std::fs::write(&key, "").unwrap();
-        std::fs::write(directory.path().join("instance"), "").unwrap();
-        let (made, named) = (subject_key(&key).unwrap(), instance(directory.path()).unwrap());
-        assert_eq!((made.len(), named.len()), (32, 36));
-        assert_eq!((subject_key(&key).unwrap(), instance(directory.path()).unwrap()), (made, named));
-        std::fs::write(&key, "short").unwrap();
-        assert!(subject_key(&key).is_err(), "a key that somebody wrote is theirs to mend");
     }
 }

@@ -3,6 +3,8 @@
 //! A segment is deleted only when all its inserts are durable. Any failure before that means that the same segment is
 //! shipped again, whole, under the same tokens: the store drops what it already has.
 
+mod adopt;
+
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,6 +16,8 @@ use event::{Counter, Record, Reject, RejectReason};
 use spool::{FileLayer as _, ReadError, Sealed, SegmentReader, Spool, StdFiles};
 use store::{Batch, Store};
 use tokio::sync::watch;
+
+pub(crate) use adopt::Adopter;
 
 use crate::accept::unix_ns;
 use crate::books::Books;

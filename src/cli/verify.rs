@@ -52,7 +52,7 @@ use self::run::Run;
 use self::small_disk::SmallDisk;
 use crate::config::{Settings, Written};
 use crate::render::json_line;
-use crate::shutdown::Signals;
+use crate::service::Signals;
 
 /// Room of the spool's own disk: above `spool.max_bytes`, with some for `corrupt/`.
 const SMALL_DISK_MIB: u64 = 48;

@@ -12,6 +12,7 @@ pub(crate) mod als;
 pub(crate) mod auth;
 pub(crate) mod body;
 mod connections;
+pub(crate) mod descriptors;
 pub(crate) mod fastly;
 pub(crate) mod files;
 pub(crate) mod grpc;

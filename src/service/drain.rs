@@ -9,11 +9,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::signals::Signals;
 use crate::books::Books;
 use crate::config::Settings;
 use crate::ingest::als::Streams;
 use crate::ingest::listen::Ending;
-use crate::shutdown::Signals;
 
 /// Share of the drain deadline that open connections get; the rest is for sealing and shipping.
 const CONNECTIONS_SHARE: f64 = 0.4;
@@ -21,24 +21,24 @@ const CONNECTIONS_SHARE: f64 = 0.4;
 const LAST_APPENDS: Duration = Duration::from_secs(1);
 
 /// Everything that runs, by its place in the end.
-pub(crate) struct Drain {
+pub(super) struct Drain {
     deadline: Duration,
     delay: Duration,
     /// `/readyz` says 503 from here on.
-    pub(crate) leaving: CancellationToken,
+    pub(super) leaving: CancellationToken,
     /// Streams, followers and correlation end from here on.
-    pub(crate) stopping: CancellationToken,
-    pub(crate) ending: Ending,
+    pub(super) stopping: CancellationToken,
+    pub(super) ending: Ending,
     read_on: TaskTracker,
-    pub(crate) servers: JoinSet<std::io::Result<()>>,
-    pub(crate) followers: JoinSet<()>,
-    pub(crate) shipping: JoinSet<()>,
+    pub(super) servers: JoinSet<std::io::Result<()>>,
+    pub(super) followers: JoinSet<()>,
+    pub(super) shipping: JoinSet<()>,
     spool: Arc<Spool>,
     books: Arc<Books>,
 }
 
 impl Drain {
-    pub(crate) fn new(settings: &Settings, spool: Arc<Spool>, books: Arc<Books>) -> Self {
+    pub(super) fn new(settings: &Settings, spool: Arc<Spool>, books: Arc<Books>) -> Self {
         Self {
             deadline: settings.drain_deadline,
             delay: settings.drain_delay,
@@ -55,12 +55,12 @@ impl Drain {
     }
 
     /// What streams of ALS have to know of the end.
-    pub(crate) fn streams(&self, age: Duration) -> Streams {
+    pub(super) fn streams(&self, age: Duration) -> Streams {
         Streams { stopping: self.stopping.clone(), read_on: self.read_on.clone(), age }
     }
 
     /// In the order of the data. A second signal cuts the delay short.
-    pub(crate) async fn run(&mut self, signals: &mut Signals) {
+    pub(super) async fn run(&mut self, signals: &mut Signals) {
         self.leaving.cancel();
         // Whoever ends streams before the sender's balancer knows has them opened here again, and lost.
         let _ = timeout(self.delay, signals.requested()).await;
