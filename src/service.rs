@@ -102,6 +102,8 @@ fn receive(
         pauses: parts.link.pauses(),
         one: tokio::sync::Semaphore::new(1),
     };
+    let (http_address, grpc_address) = (ports.http.address()?, ports.grpc.address()?);
+    let public = parts.link.public.as_ref().map(|(address, _)| address.clone());
     let api = Api::new(
         settings,
         parts.audit.take(),
@@ -110,9 +112,9 @@ fn receive(
         readiness.clone(),
         (Arc::clone(&parts.erasures), Arc::clone(&parts.redactor)),
         Arc::new(backups),
-    );
+    )
+    .standing(api::Standing::new(settings, http_address, grpc_address, public));
 
-    let (http_address, grpc_address) = (ports.http.address()?, ports.grpc.address()?);
     let (limits, ending) = (&settings.limits, &drain.ending);
     let grpc_app = grpc_app(&intake, drain.streams(limits.stream_age));
     // Only gRPC connections age: an HTTP/1.1 client may lose the request that it sends into a closing connection.

@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod backup;
+mod coverage;
 mod crowd;
 pub(crate) mod erase;
 mod events;
@@ -13,6 +14,7 @@ mod problem;
 mod rejects;
 #[cfg(test)]
 mod schema;
+mod service;
 mod sources;
 mod tempo;
 mod traces;
@@ -33,6 +35,7 @@ pub(crate) use answer::time_text;
 pub(crate) use crowd::{Crowd, as_called, take_turns};
 pub(crate) use health::Readiness;
 pub(crate) use problem::Problem;
+pub(crate) use service::Standing;
 
 use crate::accept::unix_ns;
 use crate::access::{AddressList, Audit, Caller, Keyring, Role, is_local};
@@ -66,6 +69,7 @@ pub(crate) struct Api {
     erasures: Arc<Erasures>,
     redactor: Arc<decode::Redactor>,
     backups: Arc<Backups>,
+    standing: Arc<Standing>,
 }
 
 impl Api {
@@ -97,7 +101,13 @@ impl Api {
             erasures,
             redactor,
             backups,
+            standing: Arc::default(),
         }
+    }
+
+    /// With what the instance says of itself.
+    pub(crate) fn standing(self, standing: Standing) -> Self {
+        Self { standing: Arc::new(standing), ..self }
     }
 
     /// Who asks, if its token is a reader's.
@@ -176,10 +186,12 @@ pub(crate) fn routes(api: Api) -> Router {
         .route("/api/v1/erasures/{id}", get(erase::receipt))
         .route("/api/v1/sources", get(sources::sources))
         .route("/api/v1/ledger", get(ledger::ledger))
+        .route("/api/v1/coverage", get(coverage::coverage))
         .nest("/tempo", tempo::lookups())
         .route_layer(from_fn_with_state(api.clone(), lookups::noted));
     lookups
         .route("/api/v1/openapi.json", get(openapi::document))
+        .route("/api/v1/service", get(service::service))
         .nest("/tempo", tempo::routes())
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))

@@ -19,6 +19,8 @@ use utoipa::OpenApi as _;
         super::rejects::rejects,
         super::sources::sources,
         super::ledger::ledger,
+        super::coverage::coverage,
+        super::service::service,
         super::erase::erase,
         super::erase::receipt,
         super::backup::backup,

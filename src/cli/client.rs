@@ -86,14 +86,25 @@ struct Problem {
 
 impl Client {
     pub(crate) fn new(server: &Server) -> anyhow::Result<Self> {
+        Self::build(server, None)
+    }
+
+    /// As [`Self::new`], by the caller's own rules of which certificates to trust.
+    pub(crate) fn trusting(server: &Server, tls: rustls::ClientConfig) -> anyhow::Result<Self> {
+        Self::build(server, Some(tls))
+    }
+
+    fn build(server: &Server, tls: Option<rustls::ClientConfig>) -> anyhow::Result<Self> {
         // Someone else in the process may have installed the same provider; which of the two wins makes no difference.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let base = base(&server.url)?;
-        let http = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
-            .user_agent(concat!("throughline/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .context("prepare the HTTP client")?;
+            .user_agent(concat!("throughline/", env!("CARGO_PKG_VERSION")));
+        if let Some(tls) = tls {
+            builder = builder.tls_backend_preconfigured(tls);
+        }
+        let http = builder.build().context("prepare the HTTP client")?;
         Ok(Self { http, base, token: server.token.clone(), told: Arc::default() })
     }
 

@@ -228,7 +228,7 @@ fn the_doctor_finds_what_is_wrong_and_nothing_where_all_is_well() {
     let shown = service.cli(&["doctor", "--token", "token-of-reader-a"]);
     assert_eq!(shown.status.code(), Some(1));
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-    assert!(shown.contains("PROBLEM  sources  cdn-a: 50 of 250") && shown.contains("3 problems"), "{shown}");
+    assert!(shown.contains("PROBLEM  sources   cdn-a: 50 of 250") && shown.contains("3 problems"), "{shown}");
 
     assert_eq!(service.cli(&["doctor", "--token", "another-token-entirely"]).status.code(), Some(2));
     service.terminate();

@@ -20,6 +20,7 @@ mod backup;
 mod chain;
 mod cli;
 mod deploy;
+mod doctor;
 mod durability;
 mod edge;
 mod edge_chain;

@@ -4,9 +4,11 @@
 //! per-request ids (or the opaque text that they were logged as), 32 hex digits for trace ids, 16 for spans and event
 //! keys. Times are RFC 3339 with nanoseconds, durations nanoseconds.
 
+mod coverage;
 mod event;
 mod ledger;
 mod request;
+mod service;
 mod sources;
 mod span;
 
@@ -14,11 +16,13 @@ use correlation::Id;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub(crate) use coverage::{CoverageAnswer, GapCountAnswer, SampleAnswer, SenderIdsAnswer};
 pub(crate) use event::{EventAnswer, time_text};
 #[cfg(test)]
 pub(crate) use ledger::SenderAnswer;
 pub(crate) use ledger::{ConfiguredSource, InstanceAnswer, Judged, LedgerAnswer, LedgerLine};
-pub(crate) use request::{GapAnswer, PartAnswer, RequestAnswer, SkewAnswer};
+pub(crate) use request::{GapAnswer, PartAnswer, RequestAnswer, SkewAnswer, expected};
+pub(crate) use service::{DiskAnswer, EntranceAnswer, PortAnswer, ServiceAnswer, StoreAnswer};
 pub(crate) use sources::{ReasonCount, SourceAnswer, SourcesAnswer};
 pub(crate) use span::SpanAnswer;
 #[cfg(test)]

@@ -185,7 +185,8 @@ fn id_of(event: &HopEvent<'_>, kind: IdKind) -> u128 {
     }
 }
 
-fn gap_answer(request: &trace::Request, gap: &trace::Gap) -> GapAnswer {
+/// The hop that is missing: its name, direction and whose it is, as far as they are known.
+pub(crate) fn expected(gap: &trace::Gap) -> String {
     let direction = match gap.direction {
         event::Direction::Unknown => "",
         direction => direction.name(),
@@ -196,8 +197,12 @@ fn gap_answer(request: &trace::Request, gap: &trace::Gap) -> GapAnswer {
         (hop, _) => [hop.name(), direction, &gap.name],
     };
     let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+    words.join(" ")
+}
+
+fn gap_answer(request: &trace::Request, gap: &trace::Gap) -> GapAnswer {
     GapAnswer {
-        expected: words.join(" "),
+        expected: expected(gap),
         reason: gap.reason.name().to_owned(),
         beside: request
             .spans

@@ -6,6 +6,22 @@ use super::finding::{Finding, is_share, percent};
 /// One event in so many that is worth a word.
 const WORTH: u64 = 100;
 
+/// This machine's clock and the service's may differ by what an answer takes, and what nobody sets right.
+const APART_S: u64 = 5;
+
+/// The clock of this machine against the service's.
+pub(super) fn own(service: &str, now_s: u64) -> Option<Finding> {
+    let service_s = service.parse::<jiff::Timestamp>().ok()?.as_second().unsigned_abs();
+    let apart_s = service_s.abs_diff(now_s);
+    (apart_s > APART_S).then(|| {
+        Finding::problem(
+            "clocks",
+            format!("the service's clock and this machine's are {apart_s} s apart"),
+            "times of receipt, retention and `--since` go by the service's clock: compare both with `date -u`",
+        )
+    })
+}
+
 pub(super) fn check(asked: &Asked) -> Vec<Finding> {
     let mut findings = Vec::new();
     for line in &asked.ledger.sums {

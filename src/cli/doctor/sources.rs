@@ -18,7 +18,9 @@ const REASONS_NAMED: usize = 3;
 pub(super) fn check(asked: &Asked) -> Vec<Finding> {
     let mut findings = silent(asked);
     for line in &asked.ledger.sums {
-        findings.extend([rejects(asked, line), ids(line), duplicates(line)].into_iter().flatten());
+        findings.extend([rejects(asked, line), duplicates(line)].into_iter().flatten());
+        // Told by sender where that is known.
+        findings.extend(ids(line).filter(|_| asked.coverage.is_none()));
     }
     if !asked.ledger.compared {
         let advice = "pass a shorter --since";

@@ -176,9 +176,9 @@ fn trouble_of_the_instance_is_read_from_its_metrics() {
     assert!(only(&down).1.starts_with("is not ready: draining"));
 }
 
-fn arguments() -> Arguments {
-    let server = Server { url: "http://x".to_owned(), token: None };
-    Arguments { since: "1h".to_owned(), json: false, server }
+async fn examined(client: &Client) -> anyhow::Result<Report> {
+    let given = Given::new("http://127.0.0.1:1", &Senders::default()).unwrap();
+    examine(client, &given, &Trust::new(None).unwrap(), "1h").await
 }
 
 #[tokio::test]
@@ -194,10 +194,10 @@ async fn a_store_that_is_away_is_a_finding_and_a_wrong_token_is_an_error() {
             .route("/api/v1/ledger", get(problem))
     };
     let away = answering(router(StatusCode::SERVICE_UNAVAILABLE, "the engine is restarting")).await;
-    let report = examine(&away, &arguments()).await.unwrap();
+    let report = examined(&away).await.unwrap();
     assert!(!report.well && report.findings.iter().any(|finding| finding.check == "store"), "{report:?}");
     let unknown = answering(router(StatusCode::UNAUTHORIZED, "send a token")).await;
-    let error = examine(&unknown, &arguments()).await.unwrap_err();
+    let error = examined(&unknown).await.unwrap_err();
     assert!(format!("{error:#}").ends_with("answers 401: send a token"), "{error:#}");
 }
 
@@ -216,7 +216,7 @@ async fn a_report_is_one_line_a_finding_and_escapes_what_it_shows() {
         )
         .route("/api/v1/ledger", get(move || async move { Json(ledger) }))
         .route("/api/v1/sources", get(|| async { Json(SourcesAnswer::default()) }));
-    let report = examine(&answering(router).await, &arguments()).await.unwrap();
+    let report = examined(&answering(router).await).await.unwrap();
     let mut out = Vec::new();
     show(&mut out, &report).unwrap();
     insta::assert_snapshot!(String::from_utf8(out).unwrap());

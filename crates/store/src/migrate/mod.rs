@@ -6,6 +6,7 @@
 mod files;
 mod lock;
 mod render;
+mod state;
 
 use std::collections::HashMap;
 
@@ -17,6 +18,7 @@ use crate::client::{Store, failed};
 use crate::error::StoreError;
 pub use files::{File, RETENTION, SCHEMA, VIEWS};
 pub use render::{DEDUP_WINDOW, Retention, Setting, render};
+pub use state::SchemaState;
 
 const UNKNOWN_TABLE: u32 = 60;
 

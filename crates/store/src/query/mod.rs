@@ -1,6 +1,7 @@
 //! Every question asked of the store. Each is bounded in time, memory and rows.
 
 mod audit;
+mod coverage;
 mod events;
 mod ids;
 mod ledger;
@@ -14,6 +15,7 @@ mod stats;
 pub mod tempo;
 
 pub use audit::{AuditContent, AuditHost, AuditRow, AuditSums};
+pub use coverage::{CoverageWindow, MOST_LOOKED_AT, SenderRow};
 pub use events::{Columns, EventRow, MAX_EVENTS};
 pub use ids::{IdRow, MAX_ROWS_PER_ID};
 pub use ledger::{KeyedRow, LedgerFilter, LedgerRow, MOST_KEYS};
