@@ -56,6 +56,20 @@ fn document(name: &str, kind: &str, namespace: &str) -> Value {
     found.unwrap_or_else(|| panic!("{name} has no {kind} in {namespace}"))
 }
 
+/// Holds one of Istio's objects to its kind's version and fields.
+pub(crate) fn assert_known_fields(document: &Value) {
+    let kind = document["kind"].as_str().unwrap_or_else(|| panic!("no kind: {document}"));
+    let known = KINDS.iter().find(|(known, ..)| *known == kind);
+    let (_, version, fields) = known.unwrap_or_else(|| panic!("unknown kind {kind}"));
+    assert_eq!(document["apiVersion"], *version, "{document}");
+    for place in ["name", "namespace"] {
+        assert!(document["metadata"][place].is_string(), "{kind} has no {place}: {document}");
+    }
+    let spec = document["spec"].as_object().unwrap_or_else(|| panic!("{kind} has no spec"));
+    let unknown: Vec<_> = spec.keys().filter(|field| !fields.contains(&field.as_str())).collect();
+    assert!(unknown.is_empty(), "{kind} has no such fields: {unknown:?}");
+}
+
 #[test]
 fn every_manifest_is_of_a_known_kind_with_known_fields() {
     let mut seen = 0;
@@ -65,17 +79,7 @@ fn every_manifest_is_of_a_known_kind_with_known_fields() {
             continue;
         }
         for document in documents(&name) {
-            let kind =
-                document["kind"].as_str().unwrap_or_else(|| panic!("{name}: a document without a kind"));
-            let known = KINDS.iter().find(|(known, ..)| *known == kind);
-            let (_, version, fields) = known.unwrap_or_else(|| panic!("{name}: unknown kind {kind}"));
-            assert_eq!(document["apiVersion"], *version, "{name}: {kind}");
-            for place in ["name", "namespace"] {
-                assert!(document["metadata"][place].is_string(), "{name}: {kind} has no {place}");
-            }
-            let spec = document["spec"].as_object().unwrap_or_else(|| panic!("{name}: {kind} has no spec"));
-            let unknown: Vec<_> = spec.keys().filter(|field| !fields.contains(&field.as_str())).collect();
-            assert!(unknown.is_empty(), "{name}: {kind} has no such fields: {unknown:?}");
+            assert_known_fields(&document);
             seen += 1;
         }
     }

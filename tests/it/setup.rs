@@ -2,7 +2,9 @@
 //!
 //! Nothing of Fastly is here. The printed script runs in a real shell against stand-ins that write down how they were called.
 
+mod envoy;
 mod idp;
+mod istio;
 
 use std::fs;
 use std::io::Write as _;

@@ -1,10 +1,14 @@
-//! `throughline setup`: what stands at the edge, checked before it is installed. Nothing here changes a service; it prints.
+//! `throughline setup`: what stands at the edge and in the mesh, checked before it is installed. Nothing here changes a service;
+//! it prints.
 //!
-//! The rules are those of the edge service itself: its own parser and verifier are linked in.
+//! The rules of the edge are those of the edge service itself: its own parser and verifier are linked in.
 
 mod edge;
+mod envoy;
 mod idp;
 mod install;
+mod istio;
+mod mesh;
 mod review;
 
 use std::io::Read;
@@ -19,7 +23,7 @@ const REJECTED: u8 = 1;
 /// Far above what a config store takes (8,000 characters) and what any token has.
 const INPUT_MOST_BYTES: u64 = 1 << 20;
 
-/// Check the edge's configuration and print how to install it.
+/// Check what stands at the edge and in the mesh, and print how to install it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -41,6 +45,19 @@ enum What {
     /// standard output. 1: it cannot, or it refuses the token. 2: the provider could not be asked.
     #[command(after_long_help = IDP_EXAMPLES)]
     Idp(idp::Arguments),
+    /// Print what an Envoy without a control plane needs to log here: access log, cluster, id settings
+    ///
+    /// The configuration is on standard output, what to know and what it costs on standard error. Operators are gated by
+    /// Envoy's release. Nothing is changed anywhere.
+    #[command(after_long_help = ENVOY_EXAMPLES)]
+    Envoy(Box<envoy::Arguments>),
+    /// Print what makes an Istio mesh log here: provider, Telemetry, id filter; and the way back
+    ///
+    /// Reads the mesh through kubectl, where there is one, and builds on what it finds: existing providers and Telemetries
+    /// stay, what overrides them is named, operators are gated by the oldest proxy. The manifests are on standard output (with
+    /// --undo, a script), what was checked, what could not be, and what it costs on standard error. Nothing is changed.
+    #[command(after_long_help = ISTIO_EXAMPLES)]
+    Istio(Box<istio::Arguments>),
 }
 
 const EDGE_EXAMPLES: &str = "Examples:
@@ -53,11 +70,24 @@ const IDP_EXAMPLES: &str = "Examples:
   throughline setup idp https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_AbC --client-id 6abc
   printf %s \"$TOKEN\" | throughline setup idp https://login.example.com --audience shop --token";
 
+const ENVOY_EXAMPLES: &str = "Examples:
+  throughline setup envoy --envoy 1.36 --address logs.example.com:4317 --tls-ca /etc/ssl/certs/ca-certificates.crt \\
+      --token-file gateway.token
+  throughline setup envoy --whole > try.yaml     # then: envoy -c try.yaml, and ask port 10000";
+
+const ISTIO_EXAMPLES: &str = "Examples:
+  throughline setup istio --namespace shop > shop.yaml     # one namespace first; then: kubectl diff -f shop.yaml
+  throughline setup istio --logs-host logs.example.com | kubectl apply -f -
+  throughline setup istio --istio 1.28 --via otlp --offline
+  throughline setup istio --undo > undo.sh                 # read it, then: sh undo.sh";
+
 /// Runs the subcommand: 0 all well, 1 something was refused.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.what {
         What::Edge(arguments) => edge::run(&arguments),
         What::Idp(arguments) => idp::run(&arguments),
+        What::Envoy(arguments) => envoy::run(&arguments),
+        What::Istio(arguments) => istio::run(&arguments),
     }
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use ::edge::Config;
 use anyhow::bail;
 
-pub(super) use shell::commands;
+pub(super) use shell::{commands, word};
 pub(super) use terraform::terraform;
 
 /// What the service opens.

@@ -11,7 +11,7 @@ use super::{Backend, CONFIG_ITEM, CONFIG_STORE, HTTPS_PORT, KEY_STORE, Plan, SEC
 use crate::render::safe;
 
 /// A word for a POSIX shell.
-pub(super) fn word(text: &str) -> String {
+pub(in crate::cli::setup) fn word(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@%+=".contains(&byte);
     if !text.is_empty() && text.bytes().all(is_plain) {
         return text.to_owned();

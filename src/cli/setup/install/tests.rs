@@ -97,12 +97,12 @@ fn a_certificate_for_a_backend_that_is_not_there_is_refused() {
 
 #[test]
 fn words_are_quoted_for_the_shell() {
-    assert_eq!(shell::word("it's"), r"'it'\''s'");
-    assert_eq!(shell::word("$(reboot)"), "'$(reboot)'");
-    assert_eq!(shell::word("~/a"), "'~/a'");
-    assert_eq!(shell::word("a\nb\\"), "'a\nb\\'");
-    assert_eq!(shell::word(""), "''");
-    assert_eq!(shell::word("plain-name_1"), "plain-name_1");
+    assert_eq!(word("it's"), r"'it'\''s'");
+    assert_eq!(word("$(reboot)"), "'$(reboot)'");
+    assert_eq!(word("~/a"), "'~/a'");
+    assert_eq!(word("a\nb\\"), "'a\nb\\'");
+    assert_eq!(word(""), "''");
+    assert_eq!(word("plain-name_1"), "plain-name_1");
 }
 
 /// Terraform 1.11.4 reads the right sides as the left.
