@@ -30,6 +30,12 @@ variable "throughline_ingest_token" {
   sensitive   = true
 }
 
+variable "processing_region" {
+  description = "Where Fastly may work on the lines before it sends them: none (anywhere), us or eu"
+  type        = string
+  default     = "none"
+}
+
 resource "fastly_service_vcl" "site" {
   name = "site"
 
@@ -59,17 +65,20 @@ resource "fastly_service_vcl" "site" {
   }
 
   logging_https {
-    name              = "edge-logs"
-    url               = var.throughline_url
-    method            = "POST"
-    content_type      = "application/json"
-    json_format       = "2"
-    message_type      = "blank"
-    header_name       = "Authorization"
-    header_value      = "Bearer ${var.throughline_ingest_token}"
-    compression_codec = "zstd"
-    period            = 5
-    format_version    = 2
+    name                = "throughline"
+    url                 = var.throughline_url
+    method              = "POST"
+    content_type        = "application/json"
+    json_format         = "2"
+    message_type        = "blank"
+    header_name         = "Authorization"
+    header_value        = "Bearer ${var.throughline_ingest_token}"
+    compression_codec   = "zstd"
+    period              = 5
+    request_max_entries = 5000
+    request_max_bytes   = 4000000
+    processing_region   = var.processing_region
+    format_version      = 2
     # Read from its file, % needs no doubling here.
     format = trimspace(file("${path.module}/log-format.json"))
   }

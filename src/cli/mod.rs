@@ -42,7 +42,7 @@ enum Command {
     Engine(engine::Arguments),
     /// Send log files to a running service
     Import(import::Arguments),
-    /// Check what stands at the edge and in the mesh, and print how to install it
+    /// Set up what sends, checks and shows: check it, print how, or do it on request
     Setup(setup::Arguments),
     /// Show the path of one request, by any of its ids
     Trace(trace::Arguments),

@@ -3,6 +3,11 @@
 //! Nothing of Fastly is here. The printed script runs in a real shell against stand-ins that write down how they were called.
 
 mod envoy;
+mod fastly;
+mod fastly_api;
+mod fastly_script;
+mod grafana;
+mod grafana_api;
 mod idp;
 mod istio;
 
@@ -18,9 +23,15 @@ use crate::app::BINARY;
 
 /// Runs `throughline setup` with this standard input: exit code, stdout, stderr.
 fn setup(arguments: &[&str], input: &str) -> (i32, String, String) {
+    setup_in(arguments, &[], input)
+}
+
+/// The same with these environment variables.
+fn setup_in(arguments: &[&str], environment: &[(&str, &str)], input: &str) -> (i32, String, String) {
     let mut child = Command::new(BINARY)
         .arg("setup")
         .args(arguments)
+        .envs(environment.iter().copied())
         // What is asked here is on this machine.
         .env("NO_PROXY", "localhost,127.0.0.1")
         .stdin(Stdio::piped())
@@ -215,6 +226,8 @@ fn the_script_calls_the_cli_with_exactly_the_names_of_the_item() {
 #[test]
 fn help_says_what_comes_out_and_how_it_ends() {
     for (command, parts) in [
+        ("fastly", ["Exit code 0:", "--apply", "--undo", "FASTLY_API_TOKEN"]),
+        ("grafana", ["Exit code 0:", "--store-credentials <FILE>", "--undo", "GRAFANA_TOKEN"]),
         ("edge", ["Exit code 0:", "--terraform", "--mtls <BACKEND>", "sh install.sh"]),
         ("idp", ["Exit", "--token", "--audience <AUDIENCE>", "--ca-file <FILE>"]),
     ] {

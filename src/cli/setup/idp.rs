@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use reqwest::header::LOCATION;
 use reqwest::{Response, StatusCode};
 
-use super::{REJECTED, read_stdin};
+use super::{REJECTED, read_stdin, rest};
 use crate::cli::client::block_on;
 use crate::render::safe;
 
@@ -90,13 +90,7 @@ fn client(arguments: &Arguments) -> anyhow::Result<reqwest::Client> {
         .timeout(FETCH_LIMIT)
         .user_agent(concat!("throughline/", env!("CARGO_PKG_VERSION")));
     if let Some(file) = &arguments.ca_file {
-        let shown = file.display();
-        let pem = std::fs::read(file).with_context(|| format!("cannot read {shown} (--ca-file)"))?;
-        let roots = reqwest::Certificate::from_pem_bundle(&pem)
-            .ok()
-            .filter(|roots| !roots.is_empty())
-            .with_context(|| format!("{shown} (--ca-file) holds no certificate in PEM"))?;
-        builder = builder.tls_certs_merge(roots);
+        builder = builder.tls_certs_merge(rest::roots(file)?);
     }
     builder.build().context("cannot prepare the HTTP client")
 }

@@ -1,14 +1,17 @@
-//! `throughline setup`: what stands at the edge and in the mesh, checked before it is installed. Nothing here changes a service;
-//! it prints.
+//! `throughline setup`: what others must be told so that all of it joins, checked, then printed or, on request, applied.
 //!
-//! The rules of the edge are those of the edge service itself: its own parser and verifier are linked in.
+//! `edge` and `idp` judge by the edge service's own parser and verifier, which are linked in. Only `fastly --apply --yes` and `grafana --yes`
+//! change anything anywhere.
 
 mod edge;
 mod envoy;
+mod fastly;
+mod grafana;
 mod idp;
 mod install;
 mod istio;
 mod mesh;
+mod rest;
 mod review;
 
 use std::io::Read;
@@ -23,7 +26,7 @@ const REJECTED: u8 = 1;
 /// Far above what a config store takes (8,000 characters) and what any token has.
 const INPUT_MOST_BYTES: u64 = 1 << 20;
 
-/// Check what stands at the edge and in the mesh, and print how to install it.
+/// Set up what sends, checks and shows.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -32,6 +35,19 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// Make a Fastly service log to Throughline, with ids and timings: print how, or do it by Fastly's API
+    ///
+    /// Prints a script, a Terraform file, the VCL or the log format. With --apply it compares with the service: a dry run, which
+    /// shows the difference; with --yes it makes the difference in a clone of the active version, with --activate it activates
+    /// the clone. --undo takes it out again. Exit code 0: done, or nothing to do. 1: refused, and nothing is activated. 2: an error.
+    #[command(after_long_help = FASTLY_EXAMPLES)]
+    Fastly(fastly::Arguments),
+    /// Give a Grafana the data sources and the boards, by its API
+    ///
+    /// Compares first and shows the difference; --yes makes it, --undo takes it out again. What is provisioned from files, or
+    /// somebody else's, stays as it is. Exit code 0: done, or nothing to do. 1: refused, or a data source does not work. 2: an error.
+    #[command(after_long_help = GRAFANA_EXAMPLES)]
+    Grafana(grafana::Arguments),
     /// Check a configuration item of the edge service and print the commands, or the Terraform, that install it
     ///
     /// Exit code 0: the item is good, and the way to install it is on standard output. 1: it is not; what is wrong stands on
@@ -60,6 +76,20 @@ enum What {
     Istio(Box<istio::Arguments>),
 }
 
+const FASTLY_EXAMPLES: &str = "Examples:
+  throughline setup fastly --endpoint https://logs.example.com/v1/fastly/site > setup.sh
+  throughline setup fastly --endpoint https://logs.example.com/v1/fastly/site --region eu --print terraform > logs.tf
+  throughline setup fastly --endpoint https://logs.example.com/v1/fastly/site --apply --service-id ID   # shows, changes nothing
+  throughline setup fastly --endpoint https://logs.example.com/v1/fastly/site --apply --service-id ID --yes --activate
+  throughline setup fastly --undo --apply --service-id ID --yes --activate
+Tokens are read from FASTLY_API_TOKEN (Fastly's) and THROUGHLINE_INGEST_TOKEN (of the source), never from arguments.";
+
+const GRAFANA_EXAMPLES: &str = "Examples:
+  throughline setup grafana --url http://127.0.0.1:3000 --store-url http://127.0.0.1:8123 --tempo-url http://127.0.0.1:8080 \\
+      --store-credentials data/clickhouse-credentials        # shows, changes nothing; --yes makes it
+  throughline setup grafana --url http://127.0.0.1:3000 --undo --yes
+Secrets are read from GRAFANA_TOKEN (a service account's, role Admin), GRAFANA_STORE_PASSWORD and THROUGHLINE_TOKEN (a reader's).";
+
 const EDGE_EXAMPLES: &str = "Examples:
   throughline setup edge edge.json > install.sh         # read it, then: sh install.sh
   throughline setup edge edge.json --terraform > edge.tf
@@ -84,6 +114,8 @@ const ISTIO_EXAMPLES: &str = "Examples:
 /// Runs the subcommand: 0 all well, 1 something was refused.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.what {
+        What::Fastly(arguments) => fastly::run(&arguments),
+        What::Grafana(arguments) => grafana::run(&arguments),
         What::Edge(arguments) => edge::run(&arguments),
         What::Idp(arguments) => idp::run(&arguments),
         What::Envoy(arguments) => envoy::run(&arguments),

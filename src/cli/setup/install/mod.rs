@@ -10,7 +10,7 @@ use ::edge::Config;
 use anyhow::bail;
 
 pub(super) use shell::{commands, word};
-pub(super) use terraform::terraform;
+pub(super) use terraform::{string, terraform};
 
 /// What the service opens.
 const CONFIG_STORE: &str = "edge_config";

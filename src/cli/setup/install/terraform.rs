@@ -9,7 +9,7 @@ use super::{Backend, CONFIG_ITEM, CONFIG_STORE, HTTPS_PORT, KEY_STORE, Plan, SEC
 use crate::render::safe;
 
 /// A string of Terraform's language.
-pub(super) fn string(text: &str) -> String {
+pub(in crate::cli::setup) fn string(text: &str) -> String {
     let mut out = String::from('"');
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {

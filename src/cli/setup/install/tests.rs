@@ -23,7 +23,10 @@ fn the_commands_for_an_item() {
 #[test]
 fn the_terraform_for_an_item() {
     let config = Config::parse(ITEM).unwrap();
-    insta::assert_snapshot!(terraform(&Plan::new(&config, "edge.json", &["origin".to_owned()]).unwrap()));
+    let text = terraform(&Plan::new(&config, "edge.json", &["origin".to_owned()]).unwrap());
+    let body: hcl_edit::structure::Body = text.parse().unwrap();
+    assert_eq!(body.get_blocks("resource").count(), 5);
+    insta::assert_snapshot!(text);
 }
 
 #[test]
@@ -120,6 +123,6 @@ fn strings_are_quoted_for_terraform() {
         ("läuft", r#""läuft""#),
     ];
     for (text, hcl) in quoted {
-        assert_eq!(terraform::string(text), hcl);
+        assert_eq!(string(text), hcl);
     }
 }
