@@ -13,6 +13,7 @@ mod export;
 mod ingest;
 mod link;
 mod metrics;
+mod page;
 mod render;
 mod service;
 mod ship;

@@ -27,6 +27,7 @@ use crate::correlate::{Correlator, StoreSource};
 use crate::erase::Eraser;
 use crate::ingest::{self, Intake, auth, files};
 use crate::link::Link;
+use crate::page;
 use crate::ship::{Adopter, LANES, Progress, Shipper};
 use crate::telemetry::Telemetry;
 use drain::Drain;
@@ -118,7 +119,8 @@ fn receive(
     let (limits, ending) = (&settings.limits, &drain.ending);
     let grpc_app = grpc_app(&intake, drain.streams(limits.stream_age));
     // Only gRPC connections age: an HTTP/1.1 client may lose the request that it sends into a closing connection.
-    let http = ports.http.serve(http_app(&intake, api), Duration::ZERO, ending.clone());
+    let http =
+        ports.http.serve(http_app(&intake, api, settings.http.tls.is_some()), Duration::ZERO, ending.clone());
     let grpc = ports.grpc.serve(grpc_app, limits.connection_age, ending.clone());
     drain.servers.spawn(http);
     drain.servers.spawn(grpc);
@@ -182,9 +184,10 @@ fn ship(settings: &Settings, parts: &mut Parts, progress: Arc<Progress>, drain: 
     readers
 }
 
-fn http_app(intake: &Intake, api: Api) -> Router {
+fn http_app(intake: &Intake, api: Api, is_tls: bool) -> Router {
     let ingest = ingest::fastly::routes().merge(ingest::lines::routes()).merge(ingest::otlp::http_routes());
-    let asked = api::routes(api).layer(from_fn_with_state(api::Crowd::default(), api::take_turns));
+    let asked = api::routes(api.clone()).merge(page::routes(api, is_tls));
+    let asked = asked.layer(from_fn_with_state(api::Crowd::default(), api::take_turns));
     ingest.with_state(intake.clone()).merge(asked).layer(map_response(api::as_called))
 }
 
@@ -208,7 +211,10 @@ fn follow_files(settings: &Settings, acceptor: &Acceptor, stopping: &Cancellatio
 
 fn announce(settings: &Settings, link: &Link, http: SocketAddr, grpc: SocketAddr) {
     let scheme = |tls: bool| if tls { "https" } else { "http" };
-    tracing::info!("HTTP on {}://{http} (Fastly, OTLP, lines, queries)", scheme(settings.http.tls.is_some()));
+    tracing::info!(
+        "HTTP on {}://{http} (Fastly, OTLP, lines, queries; a page at /)",
+        scheme(settings.http.tls.is_some())
+    );
     tracing::info!("gRPC on {}://{grpc} (Envoy ALS, OTLP)", scheme(settings.grpc.tls.is_some()));
     if let Some((address, credentials)) = &link.public {
         tracing::info!(

@@ -22,6 +22,7 @@ use axum::http::HeaderMap;
 use axum::http::header::HOST;
 
 use crate::api::Problem;
+use crate::config::Reader;
 
 /// A reader whose token was presented, or whoever asks an open service on loopback.
 #[derive(Debug, Clone)]
@@ -46,6 +47,12 @@ pub(crate) fn is_local(headers: &HeaderMap) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 
+impl From<&Reader> for Caller {
+    fn from(reader: &Reader) -> Self {
+        Self { name: reader.name.as_str().into(), tenant: reader.tenant.as_str().into(), roles: reader.roles }
+    }
+}
+
 impl Caller {
     /// Who asks where no reader is configured. On loopback everything is allowed; on another address that `insecure`
     /// leaves open nobody may erase.
@@ -61,6 +68,18 @@ impl Caller {
              has the role `personal`",
             self.name
         ))
+    }
+
+    /// An error that names the role, if the caller has it not.
+    pub(crate) fn may(&self, role: Role) -> Result<(), Problem> {
+        if self.roles.allow(role) {
+            return Ok(());
+        }
+        let (name, needed, has) =
+            (&self.name, role.name(), self.roles.names().collect::<Vec<_>>().join(", "));
+        Err(Problem::forbidden(&format!(
+            "reader `{name}` has the roles {has}; this needs `{needed}`: ask whoever keeps the configuration"
+        )))
     }
 
     /// Whether personal fields are shown.

@@ -37,7 +37,7 @@ impl Default for Crowd {
 /// Only what reads the store waits for a turn: probes and metrics are asked for when it is crowded.
 pub(crate) async fn take_turns(State(crowd): State<Crowd>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    if !path.starts_with("/api/") && !path.starts_with("/tempo/") {
+    if path != "/" && !["/api/", "/tempo/", "/r/"].iter().any(|room| path.starts_with(room)) {
         return next.run(request).await;
     }
     let turn = tokio::time::timeout(TURN_WITHIN, Arc::clone(&crowd.0).acquire_owned());

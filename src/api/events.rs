@@ -4,15 +4,16 @@ use std::net::IpAddr;
 
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
-use event::{Direction, Hop};
+use event::{Direction, Hop, HopEvent};
 use serde::Deserialize;
 use store::query::{Cursor, SearchFilter, SearchOrder};
+use trace::{Moment, Request};
 
 use super::answer::{EventAnswer, EventsAnswer};
 use super::lookups::{self, Answered};
 use super::{Api, Problem};
 use crate::accept::unix_ns;
-use crate::access::Role;
+use crate::access::{Caller, Role};
 
 /// A tail stays this far behind: segments are shipped side by side, so an older one may become visible after a newer
 /// one, and a cursor that had passed it would miss it. Sealing takes a second, an insert under load another.
@@ -92,12 +93,9 @@ pub(super) async fn events(
     }
     let now_ns = unix_ns();
     let filter = filter(query, now_ns, api.answer_rows)?;
-    let mut rows = api.store()?.search(&caller.tenant, &filter).await?;
+    let mut rows = shown(&api, &caller, &filter).await?;
     if filter.order == SearchOrder::Oldest {
         rows.retain(|row| row.received_ns <= now_ns - TAIL_SETTLES_NS);
-    }
-    if !caller.sees_personal() {
-        rows.iter_mut().for_each(event::HopEvent::mask_personal);
     }
     let next = rows.last().map(|last| cursor_text(Cursor::after(last)));
     // A search ends with a page that is not full; a tail goes on from wherever it was.
@@ -107,6 +105,31 @@ pub(super) async fn events(
     };
     let events: Vec<_> = rows.iter().map(EventAnswer::from).collect();
     Ok(lookups::rows(events.len(), EventsAnswer { events, next }))
+}
+
+/// Events that fit, with what the caller may see of them.
+async fn shown(api: &Api, caller: &Caller, filter: &SearchFilter) -> Result<Vec<HopEvent<'static>>, Problem> {
+    let mut rows = api.store()?.search(&caller.tenant, filter).await?;
+    if !caller.sees_personal() {
+        rows.iter_mut().for_each(HopEvent::mask_personal);
+    }
+    Ok(rows)
+}
+
+/// The newest events that fit, put together as far as they are of one request, newest receipt first: what the page
+/// begins with. These are not whole requests, only what fits of them.
+pub(crate) async fn newest(
+    api: &Api,
+    caller: &Caller,
+    filter: &SearchFilter,
+) -> Result<Vec<Request>, Problem> {
+    let rows = shown(api, caller, filter).await?;
+    let mut requests = trace::requests(rows, Moment::FINAL);
+    let received = |request: &Request| {
+        request.spans.iter().flat_map(trace::Span::records).map(|event| event.received_ns).max()
+    };
+    requests.sort_by_key(|request| std::cmp::Reverse((received(request), request.trace_id)));
+    Ok(requests)
 }
 
 fn filter(query: EventsQuery, now_ns: i64, most: usize) -> Result<SearchFilter, Problem> {

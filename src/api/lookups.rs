@@ -18,7 +18,7 @@ const MAX_TEXT_BYTES: usize = 512;
 
 /// How many rows an answer shows; handlers put it beside the answer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rows(usize);
+pub(crate) struct Rows(usize);
 
 /// An answer with its number of rows.
 pub(super) type Answered<T> = (Extension<Rows>, Json<T>);
@@ -29,14 +29,21 @@ pub(super) fn rows<T>(count: usize, answer: T) -> Answered<T> {
 }
 
 /// The same beside an answer of another form.
-pub(super) fn of_rows(count: usize) -> Extension<Rows> {
+pub(crate) fn of_rows(count: usize) -> Extension<Rows> {
     Extension(Rows(count))
 }
 
 /// Answers, writes it down, and only then lets the answer go.
-pub(super) async fn noted(State(api): State<Api>, request: Request, next: Next) -> Response {
+pub(crate) async fn noted(State(api): State<Api>, request: Request, next: Next) -> Response {
     let Some(audit) = api.audit.clone() else { return next.run(request).await };
-    let Ok(caller) = api.caller(request.headers()) else { return next.run(request).await };
+    // The page has found out already who asks.
+    let caller = match request.extensions().get::<Caller>() {
+        Some(caller) => caller.clone(),
+        None => match api.caller(request.headers()) {
+            Ok(caller) => caller,
+            Err(_) => return next.run(request).await,
+        },
+    };
     let lookup = begun(&api, &caller, &request);
     let answer = next.run(request).await;
     let lookup = Lookup {

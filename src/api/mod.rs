@@ -5,10 +5,10 @@ pub(crate) mod backup;
 mod coverage;
 mod crowd;
 pub(crate) mod erase;
-mod events;
+pub(crate) mod events;
 mod health;
 mod ledger;
-mod lookups;
+pub(crate) mod lookups;
 mod openapi;
 mod problem;
 mod rejects;
@@ -17,9 +17,10 @@ mod schema;
 mod service;
 mod sources;
 mod tempo;
-mod traces;
+pub(crate) mod traces;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -38,7 +39,7 @@ pub(crate) use problem::Problem;
 pub(crate) use service::Standing;
 
 use crate::accept::unix_ns;
-use crate::access::{AddressList, Audit, Caller, Keyring, Role, is_local};
+use crate::access::{AddressList, Audit, Caller, Keyring, Role, TokenHash, is_local};
 use crate::backup::Backups;
 use crate::config::{Reader, Settings};
 use crate::erase::Erasures;
@@ -111,7 +112,7 @@ impl Api {
     }
 
     /// Who asks, if its token is a reader's.
-    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+    pub(crate) fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         if let Some(open) = &self.open {
             if self.is_loopback && !is_local(headers) {
                 return Err(Problem::forbidden(
@@ -120,38 +121,48 @@ impl Api {
             }
             return Ok(open.clone());
         }
-        let now_s = (unix_ns() / 1_000_000_000).unsigned_abs();
         let presented = headers.get(AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
-        self.readers
-            .iter()
-            .find(|reader| reader.tokens.admits(presented, now_s).is_some())
-            .map(|reader| Caller {
-                name: reader.name.as_str().into(),
-                tenant: reader.tenant.as_str().into(),
-                roles: reader.roles,
-            })
-            .ok_or_else(|| {
-                Problem::unauthorized(
-                    "send `Authorization: Bearer TOKEN` with the token of a configured [[reader]]",
-                )
-            })
+        self.presenter(presented).map(|(caller, _)| caller).ok_or_else(|| {
+            Problem::unauthorized(
+                "send `Authorization: Bearer TOKEN` with the token of a configured [[reader]]",
+            )
+        })
+    }
+
+    /// The reader whose token a header or a form presents, and which token it is.
+    pub(crate) fn presenter(&self, presented: &[u8]) -> Option<(Caller, TokenHash)> {
+        let now_s = (unix_ns() / 1_000_000_000).unsigned_abs();
+        self.readers.iter().find_map(|reader| {
+            let token = reader.tokens.admits(presented, now_s)?;
+            Some((Caller::from(reader), token))
+        })
+    }
+
+    /// The reader of this name as it is configured, if the token (still) is one of its tokens.
+    pub(crate) fn holder(&self, name: &str, token: TokenHash) -> Option<Caller> {
+        let reader = self.readers.iter().find(|reader| reader.name == name)?;
+        reader.tokens.holds(token).then(|| Caller::from(reader))
+    }
+
+    /// Whether questions are answered without a token.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.is_some()
     }
 
     /// Who asks, if it may do this: whose records it sees, and whether personal fields among them.
     pub(crate) fn reader(&self, headers: &HeaderMap, role: Role) -> Result<Caller, Problem> {
         let caller = self.caller(headers)?;
-        if caller.roles.allow(role) {
-            return Ok(caller);
-        }
-        let (name, needed, has) =
-            (&caller.name, role.name(), caller.roles.names().collect::<Vec<_>>().join(", "));
-        Err(Problem::forbidden(&format!(
-            "reader `{name}` has the roles {has}; this needs `{needed}`: ask whoever keeps the configuration"
-        )))
+        caller.may(role)?;
+        Ok(caller)
+    }
+
+    /// What answers do not show yet: how many records wait in this instance's spool, and since when.
+    pub(crate) fn not_yet_visible(&self) -> Option<(u64, Duration)> {
+        self.readiness.not_yet_visible()
     }
 
     /// The store as it is reachable now.
-    fn store(&self) -> Result<Store, Problem> {
+    pub(crate) fn store(&self) -> Result<Store, Problem> {
         self.store
             .borrow()
             .clone()

@@ -37,11 +37,17 @@ pub(super) async fn trace(
     Path(asked): Path<String>,
 ) -> Result<Answered<TraceAnswer>, Problem> {
     let caller = api.reader(&headers, Role::Search)?;
-    let found = find(&api, &caller, &asked).await?;
-    let learnt = learnt(&api, &caller, &found.requests).await;
-    TraceAnswer::new(&asked, &found.requests, &learnt, found.truncated.clone())
-        .map(|answer| lookups::rows(found.records(), answer))
-        .ok_or_else(|| nothing_carries(&asked))
+    let (records, answer) = answer(&api, &caller, &asked).await?;
+    Ok(lookups::rows(records, answer))
+}
+
+/// What an id leads to, as the caller may see it, and of how many records it is made. The page shows the same.
+pub(crate) async fn answer(api: &Api, caller: &Caller, asked: &str) -> Result<(usize, TraceAnswer), Problem> {
+    let found = find(api, caller, asked).await?;
+    let learnt = learnt(api, caller, &found.requests).await;
+    TraceAnswer::new(asked, &found.requests, &learnt, found.truncated.clone())
+        .map(|answer| (found.records(), answer))
+        .ok_or_else(|| nothing_carries(asked))
 }
 
 /// Requests of one answer whose clocks are looked up; the rest shows what it says itself.

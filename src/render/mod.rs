@@ -10,10 +10,10 @@ mod table;
 mod waterfall;
 
 pub(crate) use explain::explain;
-pub(crate) use request::trace;
-pub(crate) use safe::safe;
+pub(crate) use request::{gap_reason, part_name, trace};
+pub(crate) use safe::{safe, stand_in};
 pub(crate) use screen::{Colour, Screen};
-pub(crate) use table::Table;
+pub(crate) use table::{Table, hop_text, status_text, verdict_text};
 
 use std::io::{self, Write};
 

@@ -79,14 +79,24 @@ fn ids(out: &mut dyn Write, request: &RequestAnswer, screen: Screen) -> io::Resu
     Ok(())
 }
 
-fn gap_text(gap: &GapAnswer, spans: &[SpanAnswer]) -> String {
-    let reason = match gap.reason.as_str() {
+/// Why a hop is missing, in words.
+pub(crate) fn gap_reason(gap: &GapAnswer) -> &'static str {
+    match gap.reason.as_str() {
         "settling" => "its record may still come",
         "sampled_out" => "its sender logs a sample only",
         _ if gap.expected == "edge" => "not seen: not logged, lost, or the request came around the edge",
         "lossy_sender" => "not seen; its sender gets no acknowledgement and may have lost it",
         _ => "not seen: not logged there, or lost on the way",
-    };
+    }
+}
+
+/// What a share of the time is called.
+pub(crate) fn part_name(part: &str) -> String {
+    part.replace("edge_to_gateway_network", "network to gateway")
+}
+
+fn gap_text(gap: &GapAnswer, spans: &[SpanAnswer]) -> String {
+    let reason = gap_reason(gap);
     let beside = spans.iter().find(|span| span.span_id == gap.beside);
     let side = if gap.below { "below" } else { "above" };
     let beside = beside.map(|span| format!(" {side} {}", hop_name(span))).unwrap_or_default();
@@ -108,7 +118,7 @@ fn split(out: &mut dyn Write, request: &RequestAnswer, screen: Screen) -> io::Re
         .split
         .iter()
         .map(|part| {
-            let name = part.part.replace("edge_to_gateway_network", "network to gateway");
+            let name = part_name(&part.part);
             let error = if part.error_ns == 0 {
                 String::new()
             } else {

@@ -1,10 +1,9 @@
-//! Text from logs made safe for a terminal, and cut by what it takes on the screen.
+//! Text from logs made safe for a terminal (and for the page, by the same rule), and cut by what it takes on the screen.
 //!
 //! A user agent may hold an escape sequence that rewrites the screen, or a bidirectional override that shows a path
 //! backwards. Such characters are shown by their number instead, and are never written raw.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
@@ -15,21 +14,24 @@ pub(crate) fn safe(text: &str) -> Cow<'_, str> {
     }
     let mut shown = String::with_capacity(text.len() + 8);
     for character in text.chars() {
-        match character {
-            '\n' => shown.push_str("\\n"),
-            '\r' => shown.push_str("\\r"),
-            '\t' => shown.push_str("\\t"),
-            // Writing to a String does not fail.
-            character if is_unsafe(character) && (character as u32) < 0x100 => {
-                let _ = write!(shown, "\\x{:02x}", character as u32);
-            }
-            character if is_unsafe(character) => {
-                let _ = write!(shown, "\\u{{{:x}}}", character as u32);
-            }
-            character => shown.push(character),
+        match stand_in(character) {
+            Some(visible) => shown.push_str(&visible),
+            None => shown.push(character),
         }
     }
     Cow::Owned(shown)
+}
+
+/// What is shown instead of a character that moves, hides or reorders others; `None` for all that show themselves.
+pub(crate) fn stand_in(character: char) -> Option<Cow<'static, str>> {
+    match character {
+        '\n' => Some(Cow::Borrowed("\\n")),
+        '\r' => Some(Cow::Borrowed("\\r")),
+        '\t' => Some(Cow::Borrowed("\\t")),
+        character if !is_unsafe(character) => None,
+        character if (character as u32) < 0x100 => Some(format!("\\x{:02x}", character as u32).into()),
+        character => Some(format!("\\u{{{:x}}}", character as u32).into()),
+    }
 }
 
 /// Controls (C0, DEL, C1), line and paragraph separators, bidirectional controls, and characters that show nothing.

@@ -65,7 +65,7 @@ impl Table {
 }
 
 /// `sidecar inbound`, or the hop alone where its direction says nothing.
-pub(super) fn hop_text(hop: &str, direction: &str) -> String {
+pub(crate) fn hop_text(hop: &str, direction: &str) -> String {
     match direction {
         "" | "unknown" => hop.to_owned(),
         direction => format!("{hop} {direction}"),
@@ -73,7 +73,7 @@ pub(super) fn hop_text(hop: &str, direction: &str) -> String {
 }
 
 /// A dash stands for a response that was never sent.
-pub(super) fn status_text(status: u64) -> String {
+pub(crate) fn status_text(status: u64) -> String {
     if status == 0 { "-".to_owned() } else { status.to_string() }
 }
 
@@ -96,7 +96,7 @@ fn request_text(event: &EventAnswer) -> String {
 }
 
 /// `deny (geo, rule eu-only)`.
-pub(super) fn verdict_text(verdict: &str, reason: &str, rule: &str) -> String {
+pub(crate) fn verdict_text(verdict: &str, reason: &str, rule: &str) -> String {
     let rule = if rule.is_empty() { String::new() } else { format!("rule {rule}") };
     let why: Vec<&str> = [reason, rule.as_str()].into_iter().filter(|text| !text.is_empty()).collect();
     match (verdict, why.is_empty()) {

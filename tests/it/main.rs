@@ -34,6 +34,7 @@ mod hostile;
 mod ledger;
 mod live;
 mod outage;
+mod page;
 mod query;
 mod receiver;
 mod rolling;

@@ -35,6 +35,9 @@ pub(crate) struct SpanAnswer {
     pub(crate) place: String,
     /// Start by the hop's own clock, unix nanoseconds.
     pub(crate) start_unix_ns: i64,
+    /// Whose clock that is: cache server, node or pod, as `skew` names it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) clock: String,
     /// How fine that clock wrote: `s`, `ms`, `us`, `ns`, or `received` where the record has no time.
     pub(crate) precision: String,
     /// Start relative to the root's start, by raw clocks: may be negative.
@@ -122,7 +125,7 @@ pub(crate) struct LinkAnswer {
 
 impl SpanAnswer {
     /// The answer for one span of a request.
-    pub(super) fn new(span: &trace::Span, spans: &[trace::Span]) -> Self {
+    pub(crate) fn new(span: &trace::Span, spans: &[trace::Span]) -> Self {
         let event = &span.event;
         let parent = span.link.as_ref().and_then(|link| spans.get(link.parent));
         Self {
@@ -136,6 +139,7 @@ impl SpanAnswer {
             node: first([&event.node, &event.server]),
             place: first([&event.pop, &event.pod, &event.node, &event.server]),
             start_unix_ns: event.start_ns,
+            clock: trace::skew::server(event).unwrap_or_default().to_owned(),
             precision: event.start_precision.name().to_owned(),
             offset_ns: span.offset_ns,
             duration_ns: event.duration_ns,

@@ -38,6 +38,8 @@ impl Cursor {
 /// What to look for; absent means any.
 #[derive(Debug, Clone, Default)]
 pub struct SearchFilter {
+    /// Least receipt, unix nanoseconds, to the bucket: nothing older is read, however few are found.
+    pub received_from_ns: Option<i64>,
     /// Least start, unix nanoseconds, inclusive.
     pub from_ns: Option<i64>,
     /// Greatest start, unix nanoseconds, exclusive.
@@ -175,6 +177,7 @@ impl Store {
         let oldest_s = filter
             .from_ns
             .map_or(oldest_s, |from| bucket_s(from).saturating_sub(CLOCK_AHEAD_S).max(oldest_s));
+        let oldest_s = filter.received_from_ns.map_or(oldest_s, |from| bucket_s(from).max(oldest_s));
         let mut found: Vec<EventRow> = Vec::new();
         let place_s = filter.before.map(|cursor| bucket_s(cursor.received_ns));
         for (first_s, last_s) in windows(filter.order, place_s, oldest_s, newest_s) {
@@ -237,8 +240,8 @@ impl Store {
         rows(query, Columns::Waterfall, "search events").await
     }
 
-    /// First and last bucket of receipt of a tenant; `None` without events. Reads the sparse index only.
-    pub(super) async fn received_range(&self, tenant: &str) -> Result<Option<(u32, u32)>, StoreError> {
+    /// First and last bucket of receipt of a tenant, in unix seconds; `None` without events. Reads the sparse index only.
+    pub async fn received_range(&self, tenant: &str) -> Result<Option<(u32, u32)>, StoreError> {
         let (first, last): (u32, u32) = self
             .read("SELECT min(bucket), max(bucket) FROM events WHERE tenant = {tenant:String}")
             .param("tenant", tenant)

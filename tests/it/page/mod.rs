@@ -1,0 +1,220 @@
+//! The page: read in a real browser, with hostile log content, by keyboard, without JavaScript; and its doors.
+
+mod browser;
+mod doors;
+mod hostile;
+
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use event::Hop;
+use testkit::{Mix, Story, fastly, istio};
+
+use crate::app::Service;
+use browser::Browser;
+
+/// Requests of the mix.
+const REQUESTS: u64 = 40;
+const DESKTOP: (u32, u32) = (1280, 860);
+const PHONE: (u32, u32) = (390, 844);
+
+/// Sends sample traffic of the last minute; the ids of a request that timed out, and of one that was denied.
+fn traffic(service: &Service) -> (String, String) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+    let mix = Mix::new(21).starting(now - 60_000, 1_000_000);
+    let requests: Vec<_> = (0..REQUESTS)
+        .map(|n| match n {
+            0 => mix.request_as(n, Story::Timeout),
+            1 => mix.request_as(n, Story::Denied),
+            n => mix.request(n),
+        })
+        .collect();
+    let (mut edge, mut mesh) = (Vec::new(), Vec::new());
+    for request in &requests {
+        for hop in &request.hops {
+            match hop.hop {
+                Hop::Edge | Hop::Shield => edge.push(fastly::vcl_line(request, hop)),
+                _ => mesh.push(istio::json_line_with_ids(request, hop)),
+            }
+        }
+    }
+    let (hostile_edge, hostile_gateway) = hostile::lines();
+    edge.push(hostile_edge);
+    mesh.push(hostile_gateway);
+    let records = edge.len() + mesh.len();
+    service.accept("/v1/fastly", edge.join("\n"));
+    service.accept("/v1/envoy", mesh.join("\n"));
+    service.wait_stored(records as u64);
+    (requests[0].correlation_text(), requests[1].correlation_text())
+}
+
+/// Where pictures go: to be looked at.
+fn pictures() -> PathBuf {
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/screenshots");
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+fn text(browser: &mut Browser, selector: &str) -> String {
+    let selector = serde_json::to_string(selector).unwrap();
+    browser.eval(&format!("document.querySelector({selector})?.innerText ?? ''")).as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_browser_shows_what_logs_hold_and_nothing_of_it_does_anything() {
+    let service = Service::start();
+    let (slow, denied) = traffic(&service);
+    let url = service.url();
+    let mut browser = Browser::start();
+    let pages = [
+        ("home", "/".to_owned()),
+        ("request", format!("/r/{slow}")),
+        ("denied", format!("/r/{denied}")),
+        ("hostile", format!("/r/{}", hostile::ID)),
+        ("not-found", "/r/%3Cscript%3Edocument.title='owned'%3C%2Fscript%3E".to_owned()),
+    ];
+    for (width, height) in [DESKTOP, PHONE] {
+        for scheme in ["light", "dark"] {
+            browser.screen(width, height, scheme);
+            for (name, path) in &pages {
+                browser.open(&format!("{url}{path}"));
+                // Everything that can be opened is open: hidden content does harm, too.
+                browser.eval("document.querySelectorAll('details').forEach((it) => { it.open = true })");
+                browser
+                    .eval("document.querySelectorAll('tr.record').forEach((it) => it.classList.add('open'))");
+                let title = browser.eval("document.title");
+                let title = title.as_str().unwrap();
+                assert!(title.ends_with("Throughline") && title != "owned", "{name}: {title}");
+                let beyond =
+                    browser.eval("document.documentElement.scrollWidth - innerWidth").as_i64().unwrap();
+                assert!(beyond <= 0, "{name} at {width}: {beyond} pixels beyond the screen");
+                let strange = browser.eval(
+                    "[...document.querySelectorAll('*')].filter((it) => [...it.attributes].some((a) => \
+                     a.name.startsWith('on') || a.name === 'style' || /^\\s*javascript:/i.test(a.value) && a.name !== 'value'))\
+                     .length + document.querySelectorAll('iframe, object, embed, base, img, main script, main style, main link').length",
+                );
+                assert_eq!(strange, 0, "{name}: markup that is not ours");
+                let links = browser.eval("[...document.querySelectorAll('a[href]')].map((it) => it.href)");
+                for link in links.as_array().unwrap() {
+                    let link = link.as_str().unwrap();
+                    assert!(link.starts_with(&format!("{url}/")), "{name}: a link to {link}");
+                }
+                browser.open(&format!("{url}{path}"));
+                browser.shoot(&pictures().join(format!("{name}-{width}-{scheme}.png")), 2_400);
+            }
+        }
+    }
+    // What is written is there to be read, with what cannot be seen made visible.
+    browser.screen(DESKTOP.0, DESKTOP.1, "light");
+    browser.open(&format!("{url}/r/{}", hostile::ID));
+    let shown = browser.eval("document.querySelector('main').textContent").as_str().unwrap().to_owned();
+    for part in
+        [hostile::ATTACKS[0], hostile::ATTACKS[3], "\\u{202e}gnp.exe", "\\x1b[2J", "\\x00", "<b>long</b>"]
+    {
+        assert!(shown.contains(part), "{part:?} is not shown");
+    }
+    let hidden = |c: char| (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c);
+    assert!(!shown.contains(hidden), "{:?}", shown.chars().find(|c| hidden(*c)));
+    assert_eq!(browser.misdeeds(&url), Vec::<String>::new());
+}
+
+#[test]
+fn the_page_is_used_by_keyboard_and_read_without_scripts() {
+    let service = Service::start();
+    let (slow, _) = traffic(&service);
+    let url = service.url();
+    let mut browser = Browser::start();
+    browser.screen(DESKTOP.0, DESKTOP.1, "light");
+
+    // From the first page to a request and its record, without a pointer.
+    browser.open(&format!("{url}/"));
+    assert_eq!(browser.eval("document.activeElement.id"), "q", "one can begin to type");
+    browser.key("Escape");
+    assert_eq!(browser.eval("document.activeElement === document.body"), true);
+    browser.key("j");
+    let first = browser.eval("document.activeElement.getAttribute('href')").as_str().unwrap().to_owned();
+    assert!(first.starts_with("/r/"), "{first}");
+    browser.key("j");
+    browser.key("k");
+    assert_eq!(browser.eval("document.activeElement.getAttribute('href')"), first.as_str());
+    let before = browser.told_so_far();
+    browser.key("Enter");
+    browser.wait_loaded(before);
+    assert_eq!(browser.eval("location.pathname"), first.as_str());
+
+    browser.open(&format!("{url}/r/{slow}"));
+    let open = "[...document.querySelectorAll('tr.record')].filter((it) => it.offsetParent !== null).length";
+    browser.key("j");
+    browser.key("ArrowDown");
+    assert_eq!(browser.eval("[...document.querySelectorAll('a.row')].indexOf(document.activeElement)"), 1);
+    assert_eq!(browser.eval(open), 0);
+    browser.key("Enter");
+    assert_eq!(browser.eval(open), 1);
+    assert_eq!(browser.eval("document.activeElement.getAttribute('aria-expanded')"), "true");
+    let permalink = browser.eval("location.href").as_str().unwrap().to_owned();
+    assert!(permalink.contains("#hop-1-"), "{permalink}");
+    browser.key("Escape");
+    assert_eq!(browser.eval(open), 0);
+    browser.key("/");
+    assert_eq!(browser.eval("document.activeElement.id"), "q");
+    assert_eq!(browser.eval("document.activeElement.value"), slow.as_str(), "the key itself is not typed");
+    browser.key("j");
+    assert_eq!(browser.eval("document.activeElement.value"), "j", "letters are letters in the box");
+
+    // The address of a row opens that row, with a script and without.
+    browser.open("about:blank");
+    browser.open(&permalink);
+    assert_eq!(browser.eval(open), 1);
+    let main = text(&mut browser, "main");
+    let whole = browser.eval("document.querySelector('main').textContent");
+    browser.scripts(false);
+    browser.open("about:blank");
+    browser.open(&permalink);
+    assert_eq!(browser.eval("document.documentElement.classList.contains('js')"), false, "no script ran");
+    assert_eq!(browser.eval(open), 1);
+    assert_eq!(text(&mut browser, "main"), main, "it reads the same without a script");
+    assert_eq!(browser.eval("document.querySelector('main').textContent"), whole);
+    for part in ["certain", "Where the time went", "correlation id", "started"] {
+        assert!(main.contains(part), "{part}: {main}");
+    }
+    browser.shoot(&pictures().join("record-1280-light.png"), 1_800);
+    assert_eq!(browser.misdeeds(&url), Vec::<String>::new());
+}
+
+#[test]
+fn the_sentence_and_the_hops_are_those_of_the_api() {
+    let service = Service::start();
+    let (slow, denied) = traffic(&service);
+    for id in [&slow, &denied] {
+        let answer = service.json(&format!("/api/v1/traces/{id}"));
+        assert_eq!(service.json(&format!("/r/{id}/json")), answer);
+        let (status, page) = service.get(&format!("/r/{id}"));
+        assert_eq!(status, 200, "{page}");
+        let escaped = |text: &str| text.replace('&', "&amp;").replace('"', "&quot;");
+        assert!(page.contains(&escaped(answer["summary"].as_str().unwrap())), "{page}");
+        for span in answer["spans"].as_array().unwrap() {
+            for member in ["event_key", "place"] {
+                let text = span[member].as_str().unwrap();
+                let shown = text.chars().take(28).collect::<String>();
+                assert!(page.contains(&shown), "{member} {text} is missing");
+            }
+        }
+        for gap in answer["gaps"].as_array().unwrap() {
+            assert!(page.contains(gap["expected"].as_str().unwrap()), "{gap}");
+        }
+        let attributes = answer["spans"][0]["event"]["attributes"].as_object();
+        for name in attributes.into_iter().flat_map(|it| it.keys()) {
+            assert!(page.contains(name.as_str()), "{name} is missing");
+        }
+    }
+    let (_, home) = service.get("/");
+    for part in [&slow, &denied] {
+        assert!(home.contains(&format!("href=\"/r/{part}\"")), "{part} is not on the first page: {home}");
+    }
+    // An id that is on no record says what was looked for, and how to go on.
+    let (status, page) = service.get("/r/0192f0c4-0000-7cc3-98c4-dc0c0c07ffff");
+    assert_eq!(status, 404);
+    for part in ["No record carries this id", "Records are kept from", "throughline doctor", "tenant"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+}
