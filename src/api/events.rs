@@ -19,6 +19,9 @@ use crate::access::{Caller, Role};
 /// one, and a cursor that had passed it would miss it. Sealing takes a second, an insert under load another.
 const TAIL_SETTLES_NS: i64 = 3_000_000_000;
 
+/// Events that were received within the same ten seconds came together: senders wait for that long to fill a delivery.
+const RECEIVED_TOGETHER_NS: i64 = 10_000_000_000;
+
 /// What events must say. Everything given must hold.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -125,10 +128,13 @@ pub(crate) async fn newest(
 ) -> Result<Vec<Request>, Problem> {
     let rows = shown(api, caller, filter).await?;
     let mut requests = trace::requests(rows, Moment::FINAL);
-    let received = |request: &Request| {
-        request.spans.iter().flat_map(trace::Span::records).map(|event| event.received_ns).max()
+    // What came together, an import above all, goes by when it began.
+    let newest = |request: &Request| {
+        let events = || request.spans.iter().flat_map(trace::Span::records);
+        let received = events().map(|event| event.received_ns / RECEIVED_TOGETHER_NS).max();
+        (received, events().map(|event| event.start_ns).min(), request.trace_id)
     };
-    requests.sort_by_key(|request| std::cmp::Reverse((received(request), request.trace_id)));
+    requests.sort_by_key(|request| std::cmp::Reverse(newest(request)));
     Ok(requests)
 }
 

@@ -11,7 +11,7 @@ use store::query::SearchFilter;
 use trace::Request;
 
 use super::frame::{self, Frame};
-use super::text::{Logged, counted, cut, path_of, status, time};
+use super::text::{Logged, counted, cut, minute, path_of, status, time};
 use super::{Page, login};
 use crate::accept::unix_ns;
 use crate::access::{Caller, Role};
@@ -79,8 +79,8 @@ async fn recent(page: &Page, caller: &Caller) -> Result<(usize, Markup), Problem
         p.dim {
             @match kept {
                 Some((oldest, newest)) => {
-                    "Both of the last 24 hours of receipt, a line a request. Records are here from " (time(&oldest))
-                    " to " (time(&newest)) "."
+                    "Both of the last 24 hours of receipt, a line a request. Records are kept from " (minute(&oldest))
+                    " on; the newest came in the ten minutes from " (minute(&newest)) " on."
                 },
                 None => {
                     "Nothing is stored yet. Point a sender here, or import log files: "

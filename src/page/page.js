@@ -29,6 +29,14 @@
       show(row, !isOpen(row));
     });
   }
+  // The whole row opens, too, unless somebody selects text in it.
+  for (const line of document.querySelectorAll("tr.span")) {
+    line.addEventListener("click", (event) => {
+      const row = line.querySelector("a.row");
+      if (!row || event.target.closest("a") || String(getSelection()) !== "") return;
+      show(row, !isOpen(row));
+    });
+  }
   const rowOf = (record) => record && document.querySelector(`a.row[href="#${CSS.escape(record.id)}"]`);
   for (const close of document.querySelectorAll("a.close")) {
     close.addEventListener("click", (event) => {

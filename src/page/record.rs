@@ -3,10 +3,10 @@
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 
-use super::text::{Logged, counted, id_link, value};
+use super::text::{Logged, counted, cut, id_link, value};
 use super::waterfall::anchor;
 use crate::api::answer::{EventAnswer, SpanAnswer};
-use crate::render::duration_text;
+use crate::render::{duration_text, hop_text};
 
 /// Fields in the order of asking; what is in none of these comes under "other".
 const GROUPS: [(&str, &[&str]); 6] = [
@@ -135,11 +135,17 @@ const GROUPS: [(&str, &[&str]); 6] = [
 const LEADING: [&str; 4] = ["correlation_id", "request_id", "edge_request_id", "trace_id"];
 
 /// The row under a hop's own: shown when it is asked for.
-pub(super) fn record(span: &SpanAnswer, nth: usize, columns: usize) -> Markup {
+pub(super) fn record(span: &SpanAnswer, parent: Option<&SpanAnswer>, nth: usize, columns: usize) -> Markup {
     html! {
         tr.record #(anchor(span, nth)) role="row" tabindex="-1" {
             td colspan=(columns) role="cell" {
                 div.inside {
+                    @if let (Some(link), Some(parent)) = (&span.link, parent) {
+                        p {
+                            "Hangs under " (hop_text(&parent.hop, &parent.direction)) " " (cut(&parent.place, 40))
+                            ", " (link.confidence) ", by " (link.evidence.join(", ").replace('_', " ")) "."
+                        }
+                    }
                     (fields(&span.event))
                     @for (at, other) in span.also.iter().enumerate() {
                         details.also {

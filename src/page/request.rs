@@ -10,7 +10,7 @@ use maud::{Markup, html};
 
 use super::frame::{self, Frame};
 use super::home::kept;
-use super::text::{Logged, counted, cut, encoded, path_of, status, time};
+use super::text::{Logged, counted, cut, encoded, minute, path_of, status, time};
 use super::waterfall::waterfall;
 use super::{Page, facts};
 use crate::access::{Caller, Role};
@@ -170,7 +170,7 @@ async fn nothing(page: &Page, caller: &Caller, asked: &str) -> Markup {
                     code { (caller.tenant) } "." }
                 @match kept {
                     Some((oldest, newest)) => {
-                        li { "Records are kept from " (time(&oldest)) " to " (time(&newest)) " of receipt. What came before is deleted by retention." }
+                        li { "Records are kept from " (minute(&oldest)) " of receipt on; the newest came in the ten minutes from " (minute(&newest)) " on. What came before is deleted by retention, or never came." }
                     },
                     None => { li { "Nothing is stored for this tenant yet." } },
                 }

@@ -91,6 +91,11 @@ pub(super) fn time(rfc3339: &str) -> Markup {
     html! { time datetime=(rfc3339) title=(rfc3339) { span.date { (date) " " } (clock) } }
 }
 
+/// `2026-11-21 19:41`, for what is known to ten minutes only.
+pub(super) fn minute(rfc3339: &str) -> Markup {
+    html! { time datetime=(rfc3339) { (rfc3339.get(..16).unwrap_or(rfc3339).replace('T', " ")) } }
+}
+
 /// `12,345`.
 pub(super) fn grouped(number: usize) -> String {
     let digits = number.to_string();

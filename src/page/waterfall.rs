@@ -39,6 +39,10 @@ pub(super) fn waterfall(request: &RequestAnswer, nth: usize) -> Markup {
         let id = span.span_id.clone();
         request.gaps.iter().filter(move |gap| gap.below == below && gap.beside == id)
     };
+    let parent = |span: &SpanAnswer| {
+        let id = span.parent_span_id.as_deref()?;
+        request.spans.iter().find(|other| other.span_id == id)
+    };
     html! {
         div.panel.waterfall {
             table role="table" aria-label="Hops in the order of travel" {
@@ -55,7 +59,7 @@ pub(super) fn waterfall(request: &RequestAnswer, nth: usize) -> Markup {
                     @for (span, estimated) in request.spans.iter().zip(&estimated).take(ROWS) {
                         @for gap in beside(span, false) { (missing(gap, span.depth)) }
                         (hop(span, *estimated, &scale, nth))
-                        (record(span, nth, COLUMNS.len()))
+                        (record(span, parent(span), nth, COLUMNS.len()))
                         @for gap in beside(span, true) { (missing(gap, span.depth.saturating_add(1))) }
                     }
                 }
@@ -113,9 +117,17 @@ fn link(span: &SpanAnswer) -> Markup {
         "likely" => "◐",
         _ => "○",
     };
+    let evidence = link.evidence.join(", ").replace('_', " ");
+    let more = link.evidence.len().saturating_sub(1);
     html! {
-        span.sure.(link.confidence) { span aria-hidden="true" { (sign) } " " (link.confidence) }
-        " " span.evidence { (link.evidence.join(", ").replace('_', " ")) }
+        span.sure.(link.confidence) title={ "by " (evidence) } {
+            span aria-hidden="true" { (sign) } " " (link.confidence)
+        }
+        @if let Some(strongest) = link.evidence.first() {
+            " " span.evidence title={ "by " (evidence) } {
+                (strongest.replace('_', " ")) @if more > 0 { " +" (more) }
+            }
+        }
     }
 }
 
