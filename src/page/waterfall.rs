@@ -75,7 +75,8 @@ fn hop(span: &SpanAnswer, estimated: Option<i64>, scale: &Scale, nth: usize) -> 
     let depth = format!("d{}", span.depth.min(DEEPEST));
     let family = family(&span.hop);
     let anchor = anchor(span, nth);
-    let verdict = span.verdict.as_ref().map(|it| verdict_text(&it.outcome, &it.reason, &it.rule));
+    // The rule is in the record, and below: names of rules are long.
+    let verdict = span.verdict.as_ref().map(|it| verdict_text(&it.outcome, &it.reason, ""));
     let is_deny = span.verdict.as_ref().is_some_and(|it| it.outcome != "allow");
     html! {
         tr.span.(family) role="row" {

@@ -211,7 +211,11 @@ impl Browser {
                 "Runtime.consoleAPICalled" => format!("a line in the console: {parameters}"),
                 // An answer that is an error by its status, such as "not found", is no misdeed of the page.
                 "Log.entryAdded" if parameters["entry"]["source"] == "network" => continue,
+                // Advice on forms.
+                "Log.entryAdded" if parameters["entry"]["level"] == "verbose" => continue,
                 "Log.entryAdded" => format!("an entry of the log: {}", parameters["entry"]),
+                // Advice on speed.
+                "Audits.issueAdded" if parameters["issue"]["code"] == "PerformanceIssue" => continue,
                 "Audits.issueAdded" => format!("an issue: {}", parameters["issue"]),
                 "Page.windowOpen" | "Page.frameAttached" => format!("a window or frame: {parameters}"),
                 _ => continue,

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use event::Hop;
 use testkit::{Mix, Story, fastly, istio};
 
-use crate::app::Service;
+use crate::app::{Options, Service};
 use browser::Browser;
 
 /// Requests of the mix.
@@ -18,8 +18,9 @@ const REQUESTS: u64 = 40;
 const DESKTOP: (u32, u32) = (1280, 860);
 const PHONE: (u32, u32) = (390, 844);
 
-/// Sends sample traffic of the last minute; the ids of a request that timed out, and of one that was denied.
-fn traffic(service: &Service) -> (String, String) {
+/// Sends sample traffic of the last minute, and `more` lines of edge and gateway; the ids of a request that timed out, and
+/// of one that was denied.
+fn traffic(service: &Service, more: Option<(String, String)>) -> (String, String) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
     let mix = Mix::new(21).starting(now - 60_000, 1_000_000);
     let requests: Vec<_> = (0..REQUESTS)
@@ -38,9 +39,10 @@ fn traffic(service: &Service) -> (String, String) {
             }
         }
     }
-    let (hostile_edge, hostile_gateway) = hostile::lines();
-    edge.push(hostile_edge);
-    mesh.push(hostile_gateway);
+    if let Some((of_edge, of_gateway)) = more {
+        edge.push(of_edge);
+        mesh.push(of_gateway);
+    }
     let records = edge.len() + mesh.len();
     service.accept("/v1/fastly", edge.join("\n"));
     service.accept("/v1/envoy", mesh.join("\n"));
@@ -63,7 +65,7 @@ fn text(browser: &mut Browser, selector: &str) -> String {
 #[test]
 fn a_browser_shows_what_logs_hold_and_nothing_of_it_does_anything() {
     let service = Service::start();
-    let (slow, denied) = traffic(&service);
+    let (slow, denied) = traffic(&service, Some(hostile::lines()));
     let url = service.url();
     let mut browser = Browser::start();
     let pages = [
@@ -121,13 +123,16 @@ fn a_browser_shows_what_logs_hold_and_nothing_of_it_does_anything() {
 #[test]
 fn the_page_is_used_by_keyboard_and_read_without_scripts() {
     let service = Service::start();
-    let (slow, _) = traffic(&service);
+    let (slow, _) = traffic(&service, None);
     let url = service.url();
     let mut browser = Browser::start();
-    browser.screen(DESKTOP.0, DESKTOP.1, "light");
+    // As low as its content: these two are the pictures of the documentation.
+    browser.screen(DESKTOP.0, 400, "light");
 
     // From the first page to a request and its record, without a pointer.
     browser.open(&format!("{url}/"));
+    browser.shoot(&pictures().join("docs-home.png"), 900);
+    browser.screen(DESKTOP.0, DESKTOP.1, "light");
     assert_eq!(browser.eval("document.activeElement.id"), "q", "one can begin to type");
     browser.key("Escape");
     assert_eq!(browser.eval("document.activeElement === document.body"), true);
@@ -143,6 +148,7 @@ fn the_page_is_used_by_keyboard_and_read_without_scripts() {
     assert_eq!(browser.eval("location.pathname"), first.as_str());
 
     browser.open(&format!("{url}/r/{slow}"));
+    browser.shoot(&pictures().join("docs-request.png"), 1_200);
     let open = "[...document.querySelectorAll('tr.record')].filter((it) => it.offsetParent !== null).length";
     browser.key("j");
     browser.key("ArrowDown");
@@ -182,9 +188,43 @@ fn the_page_is_used_by_keyboard_and_read_without_scripts() {
 }
 
 #[test]
+fn a_browser_signs_in_and_out() {
+    let token = "reader-token-with-search-only";
+    let config =
+        format!("[[reader]]\nname = 'front'\ntenant = 'default'\ntoken = '{token}'\nroles = ['search']\n");
+    let service = Service::with(Options { config, ..Options::default() });
+    let url = service.url();
+    let mut browser = Browser::start();
+    for (width, height) in [PHONE, DESKTOP] {
+        browser.screen(width, height, "dark");
+        browser.open(&format!("{url}/?q="));
+        browser.shoot(&pictures().join(format!("sign-in-{width}-dark.png")), 1_000);
+    }
+    assert_eq!(browser.eval("document.activeElement.id"), "token");
+    let send = |browser: &mut Browser, text: &str| {
+        let text = serde_json::to_string(text).unwrap();
+        browser.eval(&format!("document.getElementById('token').value = {text}"));
+        let before = browser.told_so_far();
+        browser.key("Enter");
+        browser.wait_loaded(before);
+    };
+    send(&mut browser, "a-token-that-is-nobodys");
+    assert!(text(&mut browser, ".alert").contains("not the token"));
+    send(&mut browser, token);
+    assert_eq!(browser.eval("location.pathname"), "/");
+    assert!(text(&mut browser, "header").contains("front"), "{}", text(&mut browser, "body"));
+    assert_eq!(browser.eval("document.cookie"), "", "a script sees no session");
+    let before = browser.told_so_far();
+    browser.eval("document.querySelector('form.out button').click()");
+    browser.wait_loaded(before);
+    assert_eq!(browser.eval("document.querySelector('#token') !== null"), true);
+    assert_eq!(browser.misdeeds(&url), Vec::<String>::new());
+}
+
+#[test]
 fn the_sentence_and_the_hops_are_those_of_the_api() {
     let service = Service::start();
-    let (slow, denied) = traffic(&service);
+    let (slow, denied) = traffic(&service, None);
     for id in [&slow, &denied] {
         let answer = service.json(&format!("/api/v1/traces/{id}"));
         assert_eq!(service.json(&format!("/r/{id}/json")), answer);
