@@ -176,7 +176,7 @@ impl Plan {
                     plan.step(Change::Delete, Collection::Snippets, &wanted.name, Vec::new(), Vec::new());
                 }
                 Some(_) => {
-                    plan.warnings.push(format!("snippet {} is somebody else's and stays", wanted.name))
+                    plan.warnings.push(format!("snippet {} is somebody else's and stays", wanted.name));
                 }
                 None => {}
             }
