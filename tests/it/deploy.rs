@@ -2,6 +2,7 @@
 //! plane runs here: the filters that it derives are built below from the manifests' values, in the form of Istio 1.24 and later.
 
 mod fastly;
+mod kubernetes;
 
 use std::fs;
 use std::path::{Path, PathBuf};
