@@ -24,6 +24,9 @@ use std::time::{Duration, Instant};
 
 const LINE: &str = r#"{"start_time":"2026-11-21T20:00:00.000Z","method":"GET","path":"/item","protocol":"HTTP/1.1","response_code":200,"response_flags":"-","bytes_received":0,"bytes_sent":10,"duration":5,"x_forwarded_for":"203.0.113.9","user_agent":"curl","request_id":"8e3bd1f2-94f1-9e37-a6a1-7d1f0b6f8a11","authority":"shop.example.com","upstream_host":"10.0.0.1:8080","upstream_cluster":"inbound|8080||"}"#;
 
+/// Idle connections beside which a well-behaved sender is measured; two descriptors each on this machine.
+const IDLE: usize = 10_000;
+
 struct Service {
     child: Child,
     http: SocketAddr,
@@ -122,7 +125,7 @@ fn idle(binary: &str) {
     let alone = service.latencies(&client, 200);
     let before = service.rss_kib();
     let mut idle = Vec::new();
-    for nth in 0..9_000 {
+    for nth in 0..IDLE {
         let mut stream =
             wire::connect(if nth % 2 == 0 { service.grpc } else { service.http }, Duration::from_secs(5));
         match nth % 4 {
@@ -133,9 +136,9 @@ fn idle(binary: &str) {
         idle.push(stream);
     }
     let beside = service.latencies(&client, 200);
-    let each = (service.rss_kib() - before) as f64 / 9_000.0;
+    let each = (service.rss_kib() - before) as f64 / IDLE as f64;
     println!(
-        "| 9,000 idle connections | {:.1} KiB each ({} to {} MiB) | alone {} | beside them {} |",
+        "| {IDLE} idle connections | {:.1} KiB each ({} to {} MiB) | alone {} | beside them {} |",
         each,
         before >> 10,
         service.rss_kib() >> 10,

@@ -16,7 +16,7 @@ use spool::{AppendError, Spool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
 
-pub(crate) use gate::{Gate, Hold};
+pub(crate) use gate::{Gate, Hold, Share};
 pub(crate) use receipt::{Receipt, Refusal, RejectLine, Stranger};
 pub(crate) use sink::SpoolSink;
 
@@ -47,12 +47,12 @@ impl Acceptor {
     pub(crate) fn new(
         rules: Arc<Rules>,
         spool: Arc<Spool>,
-        in_flight_bytes: usize,
+        gate: Gate,
         metrics: Arc<Metrics>,
         books: Arc<Books>,
     ) -> Self {
         let slots = Arc::new(Semaphore::new(decode_slots()));
-        Self { rules, spool, gate: Gate::new(in_flight_bytes), slots, metrics, books }
+        Self { rules, spool, gate, slots, metrics, books }
     }
 
     /// Where transports count what only they see.
@@ -60,7 +60,7 @@ impl Acceptor {
         &self.metrics
     }
 
-    /// The budget that transports draw on while a body comes in.
+    /// The budget that sources draw on while a body comes in.
     pub(crate) fn gate(&self) -> &Gate {
         &self.gate
     }

@@ -2,6 +2,7 @@
 //! their number is bounded. Counted per delivery or segment, never per event.
 
 mod correlation;
+mod store;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
@@ -16,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::accept::{Receipt, Refusal};
 use crate::config::{Source, SourceKind};
 pub(crate) use correlation::Correlation;
+pub(crate) use store::StoreRoom;
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OfSource {
@@ -107,6 +109,8 @@ pub(crate) struct Metrics {
     spool_max: Gauge,
     spool_oldest: Gauge<f64, AtomicU64>,
     spool_waiting: Gauge,
+    /// Of the store's disk.
+    pub(crate) store: StoreRoom,
     /// Of correlation and export.
     pub(crate) correlation: Correlation,
 }
@@ -296,6 +300,7 @@ impl Metrics {
             Unit::Seconds,
             self.spool_oldest.clone(),
         );
+        self.store.register(&mut registry);
         self.correlation.register(&mut registry);
         let mut text = String::new();
         encode(&mut text, &registry)?;

@@ -7,6 +7,7 @@ mod rules;
 mod signals;
 
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use crate::erase::Eraser;
 use crate::ingest::{self, Intake, auth, files};
 use crate::link::Link;
 use crate::page;
-use crate::ship::{Adopter, LANES, Progress, Shipper};
+use crate::ship::{Adopter, LANES, Progress, RoomKeeper, Shipper};
 use crate::telemetry::Telemetry;
 use drain::Drain;
 use parts::{Parts, Ports};
@@ -90,7 +91,7 @@ fn receive(
 ) -> anyhow::Result<()> {
     let intake = Intake {
         acceptor: parts.acceptor.clone(),
-        sources: Arc::new(auth::Sources::new(settings, Arc::clone(&parts.metrics), {
+        sources: Arc::new(auth::Sources::new(settings, parts.acceptor.gate(), Arc::clone(&parts.metrics), {
             let acceptor = parts.acceptor.clone();
             move |source, refusal| acceptor.refuse(source, refusal)
         })),
@@ -138,6 +139,7 @@ fn receive(
 /// Moves segments into the store, and starts what reads them there: the tasks that a drain waits for last.
 fn ship(settings: &Settings, parts: &mut Parts, progress: Arc<Progress>, drain: &mut Drain) -> JoinSet<()> {
     let is_embedded = settings.store.url.is_none();
+    let full = Arc::<AtomicBool>::default();
     let shipper = Arc::new(Shipper {
         store: parts.link.store(),
         instance: parts.instance.clone(),
@@ -149,6 +151,7 @@ fn ship(settings: &Settings, parts: &mut Parts, progress: Arc<Progress>, drain: 
         erasures: Arc::clone(&parts.erasures),
         // A server's disk is not ours to watch.
         floor: is_embedded.then(|| (settings.data_dir.clone(), settings.spool.min_free_bytes / 2)),
+        full: Arc::clone(&full),
     });
     for _ in 0..LANES {
         drain.shipping.spawn(Arc::clone(&shipper).run(Arc::clone(&parts.spool)));
@@ -159,6 +162,14 @@ fn ship(settings: &Settings, parts: &mut Parts, progress: Arc<Progress>, drain: 
         drain.followers.spawn(Adopter { directories, options, shipper, stopping }.run());
     }
     let mut readers = JoinSet::new();
+    let room = RoomKeeper {
+        store: parts.link.store(),
+        max_bytes: settings.store_max_bytes,
+        full,
+        metrics: Arc::clone(&parts.metrics),
+        stopping: drain.stopping.clone(),
+    };
+    readers.spawn(room.run());
     let eraser = Eraser {
         erasures: Arc::clone(&parts.erasures),
         store: parts.link.store(),

@@ -4,10 +4,11 @@
 //! shipped again, whole, under the same tokens: the store drops what it already has.
 
 mod adopt;
+mod room;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use store::{Batch, Store};
 use tokio::sync::watch;
 
 pub(crate) use adopt::Adopter;
+pub(crate) use room::RoomKeeper;
 
 use crate::accept::unix_ns;
 use crate::books::Books;
@@ -52,6 +54,8 @@ pub(crate) struct Shipper {
     /// The directory of an engine of our own, and the room on its disk below which nothing is shipped: an engine
     /// that has filled its disk can neither merge nor delete.
     pub(crate) floor: Option<(PathBuf, u64)>,
+    /// What was received today is more than the store may take.
+    pub(crate) full: Arc<AtomicBool>,
 }
 
 /// When shipping last got anywhere, for readiness.
@@ -132,6 +136,9 @@ impl Shipper {
         let Some(store) = self.store.borrow().clone() else {
             return Err("the engine is restarting".to_owned());
         };
+        if self.full.load(Ordering::Relaxed) {
+            return Err("what was received today is more than `retention.max_bytes`: raise it".to_owned());
+        }
         if let Some((directory, floor)) = &self.floor
             && let Ok(Some(free)) = StdFiles.free_bytes(directory)
             && free < *floor

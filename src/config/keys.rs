@@ -107,7 +107,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "limits.in_flight",
         "384MiB",
-        "Bytes of deliveries held at once, packed and unpacked. Over it: 503 and Retry-After.",
+        "Bytes of deliveries held at once, packed and unpacked. Over it: 503 and Retry-After. Sources own a sixteenth of it, in equal parts; the rest is common.",
     ),
     key(
         "limits.grpc_message",
@@ -117,7 +117,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "limits.connections",
         "12000",
-        "Connections per port; one costs about 10 KiB. At it those that are idle the longest give way.",
+        "Connections per port; one costs about 18 KiB. At it those that are idle the longest give way.",
     ),
     key(
         "limits.patience",
@@ -220,6 +220,11 @@ pub(crate) const KEYS: &[Key] = &[
         "retention.recent_hours",
         "2",
         "Hours that correlation can go back, and so a trace receiver may be away. Only filled while correlation is on.",
+    ),
+    key(
+        "retention.max_bytes",
+        "",
+        "Disk that the store's tables may take. Over it the oldest days go; where today's alone are too much, shipping waits. Empty: no bound.",
     ),
     key(
         "correlate.mode",

@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) spool: SpoolSettings,
     pub(crate) store: StoreSettings,
     pub(crate) retention: store::Retention,
+    /// What the store's tables may take; `None` for no bound.
+    pub(crate) store_max_bytes: Option<u64>,
     /// Body of Fastly's challenge: one line per allowed service.
     pub(crate) challenge: String,
     /// The user's own field mappings.
@@ -179,6 +181,10 @@ impl Settings {
                 rollups_days: written.number("retention.rollups_days")?,
                 recent_hours: written.number("retention.recent_hours")?,
             },
+            store_max_bytes: match written.text("retention.max_bytes") {
+                "" => None,
+                _ => Some(written.bytes("retention.max_bytes")?),
+            },
             redaction: RedactionSettings {
                 key_file: written.optional("redaction.key_file").map(PathBuf::from),
                 extra_names: values::words(written.text("redaction.extra_names")),
@@ -205,6 +211,13 @@ impl Settings {
             sources,
             envoy_formats,
         };
+        if settings.store_max_bytes.is_some() && settings.store.cluster.is_some() {
+            return Err(ConfigError::Rule(
+                "`retention.max_bytes` is for one server, and `store.cluster` is set: each server of a cluster has a disk of \
+                 its own; keep fewer days instead"
+                    .to_owned(),
+            ));
+        }
         settings.check_exposure()?;
         check_client_names(&settings)?;
         settings.check_own_export()?;

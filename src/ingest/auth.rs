@@ -9,7 +9,7 @@ use std::time::Instant;
 use axum::http::{HeaderMap, HeaderValue};
 
 use super::peer::Peer;
-use crate::accept::{Refusal, Stranger, unix_ns};
+use crate::accept::{Gate, Hold, Refusal, Share, Stranger, unix_ns};
 use crate::access::{AddressList, Bucket, TokenHash, origin};
 use crate::api::Problem;
 use crate::config::{Settings, Source, SourceKind};
@@ -33,6 +33,7 @@ type Count = Box<dyn Fn(&Source, Refusal) -> Refusal + Send + Sync>;
 struct Entrance {
     source: Arc<Source>,
     bucket: Option<Bucket>,
+    share: Share,
     warned_s: AtomicU64,
 }
 
@@ -67,6 +68,16 @@ impl Admitted {
         wait.map_or(Ok(()), |after| Err(Refusal::TooFast(after)))
     }
 
+    /// An empty hold of what the source may have in memory.
+    pub(crate) fn hold(&self) -> Hold {
+        self.entrance.share.hold()
+    }
+
+    /// The largest delivery that ever fits, as it is held: packed and unpacked.
+    pub(crate) fn most_bytes(&self) -> usize {
+        self.entrance.share.most_bytes()
+    }
+
     /// Waits until the source is within its rate, for transports that push back. Cancel-safe.
     pub(crate) async fn within_rate(&self) {
         while let Err(Refusal::TooFast(after)) = self.check_rate() {
@@ -86,11 +97,11 @@ impl Sources {
     /// `count` is told of whoever has the token and is refused all the same.
     pub(crate) fn new(
         settings: &Settings,
+        gate: &Gate,
         metrics: Arc<Metrics>,
         count: impl Fn(&Source, Refusal) -> Refusal + Send + Sync + 'static,
     ) -> Self {
-        let kinds = [SourceKind::Fastly, SourceKind::Envoy, SourceKind::Als, SourceKind::Otlp];
-        let all = kinds.iter().flat_map(|&kind| settings.sources_of(kind)).map(Entrance::new).collect();
+        let all = network_sources(settings).map(|source| Entrance::new(source, gate.share())).collect();
         Self { all, proxies: settings.trusted_proxies.clone(), count: Box::new(count), metrics }
     }
 
@@ -140,11 +151,18 @@ impl Sources {
     }
 }
 
+/// What is received over a socket, by kind.
+pub(crate) fn network_sources(settings: &Settings) -> impl Iterator<Item = Source> {
+    [SourceKind::Fastly, SourceKind::Envoy, SourceKind::Als, SourceKind::Otlp]
+        .into_iter()
+        .flat_map(|kind| settings.sources_of(kind))
+}
+
 impl Entrance {
-    fn new(source: Source) -> Arc<Self> {
+    fn new(source: Source, share: Share) -> Arc<Self> {
         let rate = source.rate;
         let bucket = rate.map(|rate| Bucket::new(rate.bytes_per_s, rate.burst_bytes, Instant::now()));
-        Arc::new(Self { source: Arc::new(source), bucket, warned_s: AtomicU64::new(0) })
+        Arc::new(Self { source: Arc::new(source), bucket, share, warned_s: AtomicU64::new(0) })
     }
 
     /// Whether the source is the sender's. `Err(None)`: it is somebody else's, and nothing is said of it.
@@ -195,7 +213,7 @@ mod tests {
             source.tokens = Some(keyring::of(token));
             source.tenant = name.to_owned();
             change(&mut source);
-            Entrance::new(source)
+            Entrance::new(source, Gate::new(1 << 20, 2).share())
         };
         Sources {
             all: vec![with_token("a", "token-of-tenant-a"), with_token("b", "token-of-tenant-b")],

@@ -41,12 +41,12 @@ pub(crate) async fn read(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Unpacked, Problem> {
-    let cap = intake.limits.body_bytes;
+    // What can never fit is told so; told to come back, its sender would come for ever.
+    let (limit, fits) = (intake.limits.body_bytes, source.most_bytes().saturating_sub(REQUEST_BYTES));
+    let (cap, key) = if limit <= fits { (limit, "limits.body") } else { (fits, "limits.in_flight") };
     let too_large = || {
         intake.acceptor.unread(source, Counter::TooLarge);
-        Problem::too_large(&format!(
-            "the body is larger than {cap} bytes (`limits.body`): send smaller batches"
-        ))
+        Problem::too_large(&format!("the body is larger than {cap} bytes (`{key}`): send smaller batches"))
     };
     let claimed =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
@@ -55,7 +55,7 @@ pub(crate) async fn read(
     }
     source.check_rate().map_err(|refusal| refuse(intake, source, refusal))?;
     let refused = |refusal| refuse(intake, source, refusal);
-    let mut hold = intake.acceptor.gate().hold();
+    let mut hold = source.hold();
     let mut chunks = body.into_data_stream();
     if let Err(refusal) = hold.grow(REQUEST_BYTES).await {
         // Who waits to be told to go on has sent nothing yet.
@@ -122,7 +122,9 @@ async fn unpack(
     if encoding.is_none() && Codec::of_magic(&packed).is_none() {
         return Ok(Unpacked { bytes: packed, hold });
     }
-    let (cap, original) = (intake.limits.unpacked_bytes, packed.clone());
+    // One byte past the cap is asked for to see that there is more.
+    let fits = source.most_bytes().saturating_sub(REQUEST_BYTES + packed.len() + 1);
+    let (cap, original) = (intake.limits.unpacked_bytes.min(fits), packed.clone());
     // As many at once as are decoded at once: each may grow to hundreds of megabytes, and a codec has its window.
     let slot = intake.acceptor.slot().await.map_err(|refusal| refuse(intake, source, refusal))?;
     // Off the runtime. What grows is held as it grows: a thousandfold bomb must not be noticed afterwards.

@@ -22,6 +22,7 @@ use tonic::{Code, Status};
 use prost::Message as _;
 
 use super::Intake;
+use super::auth::Admitted;
 use super::pace::Pace;
 use crate::accept::{Acceptor, Hold, Refusal};
 use crate::api::Problem;
@@ -60,7 +61,7 @@ impl Messages {
     /// Of a stream, which may be idle for ever.
     pub(super) fn of_stream(
         intake: &Intake,
-        source: &Arc<Source>,
+        source: &Admitted,
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Self, Status> {
@@ -74,11 +75,11 @@ impl Messages {
             acceptor: intake.acceptor.clone(),
             source: Arc::clone(source),
             // A message and what is decoded from it must fit the budget, or its sender would come for ever.
-            most_bytes: intake.limits.grpc_message_bytes.min(intake.acceptor.gate().bytes() / 2),
+            most_bytes: intake.limits.grpc_message_bytes.min(source.most_bytes() / 2),
             patience: intake.limits.patience,
             gzip,
             buffer: BytesMut::new(),
-            hold: intake.acceptor.gate().hold(),
+            hold: source.hold(),
             pace: None,
             unpacking: None,
             arrived: None,
@@ -88,7 +89,7 @@ impl Messages {
     /// Of a call with one message: who opens it has something to send, and comes back when told to.
     pub(super) fn of_call(
         intake: &Intake,
-        source: &Arc<Source>,
+        source: &Admitted,
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Self, Status> {

@@ -8,12 +8,13 @@ use spool::{FileLayer, Spool};
 
 use super::first_start::instance;
 use super::rules::rules;
-use crate::accept::Acceptor;
+use crate::accept::{Acceptor, Gate};
 use crate::access::Audit;
 use crate::books::Books;
 use crate::config::{DEFAULT_TENANT, ExportSettings, Limits, Settings};
 use crate::erase::Erasures;
 use crate::export::Transport;
+use crate::ingest::auth::network_sources;
 use crate::ingest::{descriptors, listen::Port};
 use crate::link::Link;
 use crate::metrics::Metrics;
@@ -69,9 +70,9 @@ pub(super) async fn open(settings: &Settings, disk: Arc<dyn FileLayer>) -> anyho
     let spool = open_spool(settings, disk, &books).await?;
     let rules = Arc::new(rules(settings)?);
     let redactor = Arc::new(rules.redactor.clone());
-    let in_flight_bytes = settings.limits.in_flight_bytes;
+    let gate = Gate::new(settings.limits.in_flight_bytes, network_sources(settings).count());
     let acceptor =
-        Acceptor::new(rules, Arc::clone(&spool), in_flight_bytes, Arc::clone(&metrics), Arc::clone(&books));
+        Acceptor::new(rules, Arc::clone(&spool), gate, Arc::clone(&metrics), Arc::clone(&books));
     let instance = instance(data_dir)?;
     let link = Link::open(settings, Arc::clone(&metrics)).await?;
     let parts = Parts { metrics, books, erasures, spool, acceptor, redactor, audit, export, link, instance };

@@ -38,6 +38,7 @@ mod page;
 mod query;
 mod receiver;
 mod rolling;
+mod room;
 mod secrets;
 mod senders;
 mod setup;

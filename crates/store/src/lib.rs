@@ -18,6 +18,7 @@ mod locator;
 pub mod migrate;
 mod native;
 pub mod query;
+mod room;
 
 pub use batch::ledger::ERASED;
 pub use batch::{Batch, MAX_RECORDS};
@@ -28,3 +29,4 @@ pub use insert::Inserted;
 pub use lease::{ACT_FOR, DEAD_AFTER, RENEW_EVERY, Term};
 pub use locator::{BUCKET_S, Locator};
 pub use migrate::{Report, Retention};
+pub use room::{Partition, Room};

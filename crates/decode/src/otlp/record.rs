@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use event::{Hop, Notes, Precision, RejectReason, Text};
 
-use crate::coerce::{MAX_ATTRIBUTES, Scalar};
+use crate::coerce::{MAX_ATTRIBUTES, MAX_TEXT_BYTES, Scalar};
 use crate::envoy::{Draft, Keys, Scratch, Target, read_members};
 use crate::{Delivery, Rules, Sink};
 
@@ -101,14 +101,24 @@ fn is_about_a_request(draft: &Draft<'_, '_>) -> bool {
     has_id || has_http || draft.envoy_evidence() > 1
 }
 
+/// What a resource may say, names and values. Kubernetes' own attributes take two or three KiB.
+const MAX_RESOURCE_BYTES: usize = 32 * 1024;
+
 /// What the resource says of the sender; Envoy's built-in labels among it.
 fn put_resource<'a>(resource: &'a Pairs<'a>, memory: &mut Memory, draft: &mut Draft<'a, '_>) {
     let mut node_cluster = "";
-    // Each record pays for the resource again: without the bound, a small body of both could cost hours.
+    // Each record pays for the resource again: without the bounds, a small body of both could cost hours, and fill a disk.
+    let mut room = MAX_RESOURCE_BYTES;
     if resource.len() > MAX_ATTRIBUTES {
         draft.event.notes.add(Notes::TRUNCATED);
     }
     for (place, (name, value)) in resource.iter().take(MAX_ATTRIBUTES).enumerate() {
+        let length = name.len() + if let Scalar::Text(text) = value { text.len().min(MAX_TEXT_BYTES) } else { 0 };
+        let Some(left) = room.checked_sub(length) else {
+            draft.event.notes.add(Notes::TRUNCATED);
+            continue;
+        };
+        room = left;
         match (memory.resource_keys.target(place, name), value) {
             (_, Scalar::Text(text)) if name == "cluster_name" => node_cluster = text,
             (target @ (Target::Node | Target::Text(_)), _) => draft.put(target, name, value.clone()),

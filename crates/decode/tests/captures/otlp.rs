@@ -125,6 +125,23 @@ fn json_carries_the_same_record() {
 }
 
 #[test]
+fn a_large_resource_is_not_multiplied_by_its_records() {
+    let attribute = |n: usize| format!(r#"{{"key":"k{n}","value":{{"stringValue":"{}"}}}}"#, "v".repeat(10_000));
+    let resource = (0..100).map(attribute).collect::<Vec<_>>().join(",");
+    let record = r#"{"attributes":[{"key":"http.request.method","value":{"stringValue":"GET"}},
+        {"key":"url.path","value":{"stringValue":"/a"}}]}"#;
+    let found = decode_json(&format!(
+        r#"{{"resourceLogs":[{{"resource":{{"attributes":[{resource}]}},"scopeLogs":[{{"logRecords":[{record},{record}]}}]}}]}}"#
+    ));
+    for event in found.events() {
+        let held: usize = event.attributes.iter().map(|(name, value)| name.len() + value.len()).sum();
+        assert!((30_000..33_000).contains(&held), "{held}");
+        assert!(event.notes.contains(Notes::TRUNCATED));
+    }
+    assert_eq!(found.events().len(), 2);
+}
+
+#[test]
 fn documents_that_are_no_logs_are_explained() {
     for (text, reason) in [
         (r#"{"resourceSpans":[]}"#, RejectReason::UnknownFormat),
