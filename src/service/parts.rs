@@ -71,8 +71,7 @@ pub(super) async fn open(settings: &Settings, disk: Arc<dyn FileLayer>) -> anyho
     let rules = Arc::new(rules(settings)?);
     let redactor = Arc::new(rules.redactor.clone());
     let gate = Gate::new(settings.limits.in_flight_bytes, network_sources(settings).count());
-    let acceptor =
-        Acceptor::new(rules, Arc::clone(&spool), gate, Arc::clone(&metrics), Arc::clone(&books));
+    let acceptor = Acceptor::new(rules, Arc::clone(&spool), gate, Arc::clone(&metrics), Arc::clone(&books));
     let instance = instance(data_dir)?;
     let link = Link::open(settings, Arc::clone(&metrics)).await?;
     let parts = Parts { metrics, books, erasures, spool, acceptor, redactor, audit, export, link, instance };

@@ -54,7 +54,13 @@ impl RoomKeeper {
             left -= partition.bytes;
             self.metrics.store.dropped(&partition.table, partition.rows);
             let (table, id, bytes) = (&partition.table, &partition.id, partition.bytes);
-            tracing::warn!(table, partition = id, bytes, rows = partition.rows, "dropped for `retention.max_bytes`");
+            tracing::warn!(
+                table,
+                partition = id,
+                bytes,
+                rows = partition.rows,
+                "dropped for `retention.max_bytes`"
+            );
         }
         self.metrics.store.takes(left);
         let is_full = left > max_bytes;

@@ -307,7 +307,7 @@ fn a_source_sends_from_its_addresses_and_within_its_rate() {
 }
 
 /// A CA, and certificate with key of somebody whom it vouches for, as PEM.
-fn authority() -> (
+pub(crate) fn authority() -> (
     rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
     impl Fn(&rcgen::CertifiedIssuer<'static, rcgen::KeyPair>, &str) -> String,
 ) {

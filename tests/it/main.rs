@@ -43,6 +43,7 @@ mod secrets;
 mod senders;
 mod setup;
 mod store;
+mod streams;
 mod tempo;
 mod tidy;
 mod upgrade;

@@ -87,7 +87,8 @@ fn after_an_outage_it_catches_up_faster_than_records_arrive_and_says_so_meanwhil
 
 /// Bytes that are free on the disk of a directory.
 fn free_bytes(directory: &std::path::Path) -> u64 {
-    let df = std::process::Command::new("df").args(["--output=avail", "-B1"]).arg(directory).output().unwrap();
+    let df =
+        std::process::Command::new("df").args(["--output=avail", "-B1"]).arg(directory).output().unwrap();
     String::from_utf8(df.stdout).unwrap().lines().nth(1).unwrap().trim().parse().unwrap()
 }
 
@@ -96,14 +97,22 @@ fn below_the_floor_of_free_disk_senders_are_put_off_and_nothing_acknowledged_is_
     // Half a floor above, half a floor below: what other tests write meanwhile does not matter.
     let free = free_bytes(&std::env::temp_dir());
     let mut service = Service::with(Options {
-        config: format!("[spool]\nmax_bytes = '8MiB'\nsegment_bytes = '8MiB'\nmin_free = '{}'\n", free - free / 8),
+        config: format!(
+            "[spool]\nmax_bytes = '8MiB'\nsegment_bytes = '8MiB'\nmin_free = '{}'\n",
+            free - free / 8
+        ),
         ..Options::default()
     });
     service.accept("/v1/fastly", line(1));
     // Somebody else takes the room.
     let hog = service.data().join("hog");
-    let allocated = std::process::Command::new("fallocate").args(["-l", &(free / 4).to_string()]).arg(&hog).status();
-    assert!(allocated.unwrap().success(), "fallocate (Debian: util-linux) cannot allocate {} bytes", free / 4);
+    let allocated =
+        std::process::Command::new("fallocate").args(["-l", &(free / 4).to_string()]).arg(&hog).status();
+    assert!(
+        allocated.unwrap().success(),
+        "fallocate (Debian: util-linux) cannot allocate {} bytes",
+        free / 4
+    );
     let refused = eventually("it refuses", || {
         let (status, answer) = service.post("/v1/fastly", &[], line(2));
         (status != 200).then_some((status, answer))

@@ -52,7 +52,8 @@ fn over_its_budget_the_oldest_days_go_and_todays_records_wait_in_the_spool() {
     service.accept("/v1/fastly", line(3));
     eventually("it waits", || service.log.lock().unwrap().contains("it waits in the spool").then_some(()));
     assert_eq!(rows(&store, "events"), before);
-    let today = store.run("SELECT DISTINCT partition_id FROM system.parts WHERE table = 'events' AND active FORMAT TSV");
+    let today = store
+        .run("SELECT DISTINCT partition_id FROM system.parts WHERE table = 'events' AND active FORMAT TSV");
     store.run(&format!("ALTER TABLE events DROP PARTITION ID '{}'", today.trim()));
     eventually("it goes on by itself", || (rows(&store, "events") == 1).then_some(()));
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::app::{BINARY, Service, eventually};
+use crate::app::{BINARY, eventually};
 use crate::store::Store;
 
 /// Runs the subcommand; its talk is shown with the test's.
@@ -145,58 +145,4 @@ fn a_service_that_waits_for_its_store_ends_when_it_is_told_to() {
         std::thread::sleep(Duration::from_millis(50));
     };
     assert!(status.is_some_and(|status| status.success()), "{status:?}:\n{}", said());
-}
-
-/// StreamAccessLogsMessage, its parts as they are.
-#[derive(Clone, PartialEq, prost::Message)]
-struct AlsMessage {
-    #[prost(bytes = "vec", tag = "1")]
-    identifier: Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    http_logs: Vec<u8>,
-}
-
-/// A message of ALS with one entry.
-fn als_message() -> AlsMessage {
-    let mix = testkit::Mix::new(1);
-    let request = mix.requests(50).find(|request| request.hops.iter().any(|hop| hop.pod().is_some()));
-    let request = request.expect("a request that a proxy saw");
-    let hop = request.hops.iter().find(|hop| hop.pod().is_some()).unwrap();
-    let message = testkit::als::message(hop.pod().unwrap(), true, [(&request, hop)]);
-    prost::Message::decode(message.as_slice()).unwrap()
-}
-
-#[test]
-fn a_stream_that_a_drain_cuts_off_does_not_end_with_ok() {
-    const PATH: &str = "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs";
-    let mut service = Service::start();
-    let url = format!("http://{}", service.grpc);
-    let (send, messages) = tokio::sync::mpsc::channel(1);
-    let call = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let channel = tonic::transport::Endpoint::from_shared(url).unwrap().connect().await.unwrap();
-            let mut grpc = tonic::client::Grpc::new(channel);
-            grpc.ready().await.unwrap();
-            let messages = tonic::Request::new(tokio_stream::wrappers::ReceiverStream::new(messages));
-            let codec = tonic_prost::ProstCodec::<AlsMessage, ()>::default();
-            grpc.client_streaming(messages, http::uri::PathAndQuery::from_static(PATH), codec).await
-        })
-    });
-    let message = als_message();
-    for _ in 0..20 {
-        send.blocking_send(message.clone()).unwrap();
-    }
-    service.wait_stored(20);
-    // The sender goes on while the service is told to end: some of it is read, and the rest cannot be.
-    let sending = std::thread::spawn(move || {
-        let pause = Duration::from_millis(2);
-        let going_on = (0..).take_while(|_| send.blocking_send(message.clone()).is_ok());
-        going_on.inspect(|_| std::thread::sleep(pause)).count()
-    });
-    assert!(service.terminate().success());
-    let end = call.join().unwrap().map(|_| ()).unwrap_err();
-    assert_eq!(end.code(), tonic::Code::Unavailable, "{end}");
-    let more = sending.join().unwrap();
-    assert!(more > 0, "the sender had nothing on its way");
 }

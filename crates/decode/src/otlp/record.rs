@@ -113,7 +113,8 @@ fn put_resource<'a>(resource: &'a Pairs<'a>, memory: &mut Memory, draft: &mut Dr
         draft.event.notes.add(Notes::TRUNCATED);
     }
     for (place, (name, value)) in resource.iter().take(MAX_ATTRIBUTES).enumerate() {
-        let length = name.len() + if let Scalar::Text(text) = value { text.len().min(MAX_TEXT_BYTES) } else { 0 };
+        let length =
+            name.len() + if let Scalar::Text(text) = value { text.len().min(MAX_TEXT_BYTES) } else { 0 };
         let Some(left) = room.checked_sub(length) else {
             draft.event.notes.add(Notes::TRUNCATED);
             continue;

@@ -126,7 +126,8 @@ fn json_carries_the_same_record() {
 
 #[test]
 fn a_large_resource_is_not_multiplied_by_its_records() {
-    let attribute = |n: usize| format!(r#"{{"key":"k{n}","value":{{"stringValue":"{}"}}}}"#, "v".repeat(10_000));
+    let attribute =
+        |n: usize| format!(r#"{{"key":"k{n}","value":{{"stringValue":"{}"}}}}"#, "v".repeat(10_000));
     let resource = (0..100).map(attribute).collect::<Vec<_>>().join(",");
     let record = r#"{"attributes":[{"key":"http.request.method","value":{"stringValue":"GET"}},
         {"key":"url.path","value":{"stringValue":"/a"}}]}"#;
