@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 const LINE: &str = r#"{"start_time":"2026-11-21T20:00:00.000Z","method":"GET","path":"/item","protocol":"HTTP/1.1","response_code":200,"response_flags":"-","bytes_received":0,"bytes_sent":10,"duration":5,"x_forwarded_for":"203.0.113.9","user_agent":"curl","request_id":"8e3bd1f2-94f1-9e37-a6a1-7d1f0b6f8a11","authority":"shop.example.com","upstream_host":"10.0.0.1:8080","upstream_cluster":"inbound|8080||"}"#;
 
-/// Idle connections beside which a well-behaved sender is measured; two descriptors each on this machine.
+/// Idle connections, half of them on each port, beside which a well-behaved sender is measured.
 const IDLE: usize = 10_000;
 
 struct Service {

@@ -83,11 +83,15 @@ fn endpoints(service: &Service) -> Vec<String> {
         "/api/v1/rejects".to_owned(),
         "/api/v1/sources".to_owned(),
         "/api/v1/ledger".to_owned(),
+        "/api/v1/coverage".to_owned(),
+        "/api/v1/service".to_owned(),
         format!("/tempo/api/traces/{trace_id}"),
         format!("/tempo/api/v2/traces/{trace_id}"),
         "/tempo/api/search?q=%7B%20%7D&spss=0".to_owned(),
         "/tempo/api/search/tags".to_owned(),
         "/tempo/api/v2/search/tags".to_owned(),
+        "/".to_owned(),
+        format!("/r/{CORRELATION}"),
         "/metrics".to_owned(),
     ];
     let names: Value = serde_json::from_str(&ask(service, PERSONAL, "/tempo/api/v2/search/tags").1).unwrap();
