@@ -13,14 +13,14 @@ use crate::store::{Proxy, Store};
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Lines a delivery: a steady 500 a second, which a debug build ships beside all other tests.
-/// `THROUGHLINE_OUTAGE_LINES` measures another rate.
+/// `OUTAGE_LINES` measures another rate.
 fn lines_a_delivery() -> u64 {
-    set("THROUGHLINE_OUTAGE_LINES").unwrap_or(50)
+    set("OUTAGE_LINES").unwrap_or(50)
 }
 
-/// How long the store is away: the shortened hours. `THROUGHLINE_OUTAGE_S` measures longer ones.
+/// How long the store is away: the shortened hours. `OUTAGE_S` measures longer ones.
 fn away() -> Duration {
-    Duration::from_secs(set("THROUGHLINE_OUTAGE_S").unwrap_or(8))
+    Duration::from_secs(set("OUTAGE_S").unwrap_or(8))
 }
 
 fn set(name: &str) -> Option<u64> {
