@@ -7,11 +7,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use chain::get;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::setup;
+use crate::app::eventually;
 use crate::deploy::assert_known_fields;
+use crate::envoy::proxy;
 
 /// Answers `get KIND …` with the file of that name, fails for what has none, and writes down everything else with its input.
 const KUBECTL: &str = r##"#!/bin/sh
@@ -221,6 +224,58 @@ fn one_namespace_first_and_all_the_way_back() {
     assert_eq!(map["metadata"]["resourceVersion"], "4711");
     let telemetry = done.find("Telemetry").unwrap();
     assert!(telemetry < done.find("ConfigMap").unwrap(), "whoever names the provider goes first: {done}");
+}
+
+#[test]
+fn the_labels_for_a_mesh_run_in_the_real_envoy() {
+    let (code, printed, said) = setup(&["istio", "--offline", "--istio", "1.30", "--via", "stdout"], "");
+    assert_eq!(code, 0, "{said}");
+    let fragment: String = printed
+        .lines()
+        .filter_map(|line| line.strip_prefix("#   "))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let provider = documents(&fragment).remove(0)["extensionProviders"][0].take();
+    let labels = &provider["envoyFileAccessLog"]["logFormat"]["labels"];
+
+    // Nobody is behind it: the answer is Envoy's own, and it is logged all the same.
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("access.log");
+    let line = ["envoy", "--whole", "--via", "file", "--listen", "127.0.0.1:0", "--upstream", "127.0.0.1:9"];
+    let (code, whole, said) = setup(&[&line[..], &["--file", log.to_str().unwrap()]].concat(), "");
+    assert_eq!(code, 0, "{said}");
+    let mut bootstrap = documents(&whole).remove(0);
+    let filter = &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0];
+    filter["typed_config"]["access_log"][0]["typed_config"]["log_format"]["json_format"] = labels.clone();
+    bootstrap["node"] = json!({"id": "sidecar~10.0.0.7~cart-1.shop~shop.svc.cluster.local", "cluster": "cart.shop",
+        "metadata": {"NAMESPACE": "shop", "WORKLOAD_NAME": "cart", "CLUSTER_ID": "Kubernetes"}});
+    bootstrap["admin"] = json!({"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}});
+    let file = directory.path().join("sidecar.json");
+    fs::write(&file, bootstrap.to_string()).unwrap();
+    let mut envoy = proxy(&file);
+    let address = envoy.listener("ingress").unwrap();
+    let correlation = "0192f0c4-8a4e-7cc3-98c4-dc0c0c07398f";
+    assert_eq!(
+        get(address, "/cart", &[("host", "shop"), ("x-correlation-id", correlation)]).unwrap().status,
+        503
+    );
+    let line = eventually("the request is logged", || {
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        serde_json::from_str::<Value>(text.lines().next()?).ok()
+    });
+    for (label, value) in [
+        ("namespace", "shop"),
+        ("workload", "cart"),
+        ("mesh_cluster", "Kubernetes"),
+        ("x_correlation_id", correlation),
+        ("upstream_cluster", "upstream"),
+        ("access_log_type", "DownstreamEnd"),
+    ] {
+        assert_eq!(line[label], value, "{line:#}");
+    }
+    let missing: Vec<_> =
+        labels.as_object().unwrap().keys().filter(|label| line.get(label.as_str()).is_none()).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]
