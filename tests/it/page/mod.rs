@@ -18,18 +18,29 @@ const REQUESTS: u64 = 40;
 const DESKTOP: (u32, u32) = (1280, 860);
 const PHONE: (u32, u32) = (390, 844);
 
-/// Sends sample traffic of the last minute, and `more` lines of edge and gateway; the ids of a request that timed out, and
-/// of one that was denied.
-fn traffic(service: &Service, more: Option<(String, String)>) -> (String, String) {
+/// Sends sample traffic of the last minute, and `more` lines of edge and gateway.
+fn traffic(service: &Service, more: Option<(String, String)>) -> Ids {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
     let mix = Mix::new(21).starting(now - 60_000, 1_000_000);
-    let requests: Vec<_> = (0..REQUESTS)
+    let mut requests: Vec<_> = (0..REQUESTS)
         .map(|n| match n {
             0 => mix.request_as(n, Story::Timeout),
             1 => mix.request_as(n, Story::Denied),
             n => mix.request(n),
         })
         .collect();
+    // One whose gateway's clock is seven seconds ahead and one of whose hops is missing, on a trace with another one.
+    let (mut troubled, mut other) =
+        (mix.request_as(REQUESTS, Story::Plain), mix.request_as(REQUESTS + 1, Story::Refused));
+    let lost = troubled.hops.iter().position(|hop| hop.hop == Hop::Sidecar).unwrap();
+    troubled.hops.remove(lost);
+    troubled
+        .hops
+        .iter_mut()
+        .filter(|hop| hop.hop == Hop::Gateway)
+        .for_each(|hop| hop.skew_ns = 7_000_000_000);
+    other.trace_id = troubled.trace_id;
+    requests.extend([troubled, other]);
     let (mut edge, mut mesh) = (Vec::new(), Vec::new());
     for request in &requests {
         for hop in &request.hops {
@@ -47,7 +58,19 @@ fn traffic(service: &Service, more: Option<(String, String)>) -> (String, String
     service.accept("/v1/fastly", edge.join("\n"));
     service.accept("/v1/envoy", mesh.join("\n"));
     service.wait_stored(records as u64);
-    (requests[0].correlation_text(), requests[1].correlation_text())
+    let id = |nth: usize| requests[nth].correlation_text();
+    let trace = requests.last().map(|request| format!("{:032x}", request.trace_id)).unwrap();
+    Ids { slow: id(0), denied: id(1), trace }
+}
+
+/// Ids of what is looked at.
+struct Ids {
+    /// A request that timed out.
+    slow: String,
+    /// One that was denied.
+    denied: String,
+    /// The trace id of two requests; of the first a hop is missing, and one clock is far off.
+    trace: String,
 }
 
 /// Where pictures go: to be looked at.
@@ -65,13 +88,14 @@ fn text(browser: &mut Browser, selector: &str) -> String {
 #[test]
 fn a_browser_shows_what_logs_hold_and_nothing_of_it_does_anything() {
     let service = Service::start();
-    let (slow, denied) = traffic(&service, Some(hostile::lines()));
+    let Ids { slow, denied, trace } = traffic(&service, Some(hostile::lines()));
     let url = service.url();
     let mut browser = Browser::start();
     let pages = [
         ("home", "/".to_owned()),
         ("request", format!("/r/{slow}")),
         ("denied", format!("/r/{denied}")),
+        ("trace", format!("/r/{trace}")),
         ("hostile", format!("/r/{}", hostile::ID)),
         ("not-found", "/r/%3Cscript%3Edocument.title='owned'%3C%2Fscript%3E".to_owned()),
     ];
@@ -123,7 +147,7 @@ fn a_browser_shows_what_logs_hold_and_nothing_of_it_does_anything() {
 #[test]
 fn the_page_is_used_by_keyboard_and_read_without_scripts() {
     let service = Service::start();
-    let (slow, _) = traffic(&service, None);
+    let Ids { slow, .. } = traffic(&service, None);
     let url = service.url();
     let mut browser = Browser::start();
     // As low as its content: these two are the pictures of the documentation.
@@ -224,8 +248,8 @@ fn a_browser_signs_in_and_out() {
 #[test]
 fn the_sentence_and_the_hops_are_those_of_the_api() {
     let service = Service::start();
-    let (slow, denied) = traffic(&service, None);
-    for id in [&slow, &denied] {
+    let Ids { slow, denied, trace } = traffic(&service, None);
+    for id in [&slow, &denied, &trace] {
         let answer = service.json(&format!("/api/v1/traces/{id}"));
         assert_eq!(service.json(&format!("/r/{id}/json")), answer);
         let (status, page) = service.get(&format!("/r/{id}"));
@@ -246,6 +270,13 @@ fn the_sentence_and_the_hops_are_those_of_the_api() {
         for name in attributes.into_iter().flat_map(|it| it.keys()) {
             assert!(page.contains(name.as_str()), "{name} is missing");
         }
+    }
+    // Two requests of one trace, one after the other; where a hop is missing, and where it began by an agreed clock.
+    let (_, page) = service.get(&format!("/r/{trace}"));
+    for part in
+        ["id=\"request-1\"", "id=\"request-2\"", "2 requests", "1 hop missing", ">missing<", "≈ ", " off"]
+    {
+        assert!(page.contains(part), "{part}: {page}");
     }
     let (_, home) = service.get("/");
     for part in [&slow, &denied] {
