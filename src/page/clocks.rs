@@ -1,5 +1,6 @@
 //! When hops began if all clocks agreed: the raw start, less what the clocks between the first hop and this one are
-//! surely apart. For display; links and order go by raw clocks.
+//! surely apart. Past a pair of clocks of which nothing is known, nothing is corrected. For display; links and order go
+//! by raw clocks.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +16,9 @@ pub(super) fn estimates(request: &RequestAnswer) -> Vec<Option<i64>> {
         let parent =
             span.parent_span_id.as_deref().and_then(|id| place.get(id)).filter(|&&parent| parent < at);
         let own = parent.map_or(0, |&parent| {
-            let apart = between(request, &request.spans[parent].clock, &span.clock).map_or(0, surely);
-            ahead[parent].saturating_add(apart)
+            let above = &request.spans[parent].clock;
+            let apart = if *above == span.clock { Some(0) } else { between(request, above, &span.clock).map(surely) };
+            apart.map_or(0, |apart| ahead[parent].saturating_add(apart))
         });
         ahead.push(own);
     }
@@ -66,6 +68,8 @@ mod tests {
                 hop("3", Some("2"), "pod-a", 20),
                 hop("4", Some("2"), "pod-b", 115),
                 hop("5", Some("lost"), "pod-c", 7),
+                hop("6", Some("2"), "pod-d", 9),
+                hop("7", Some("3"), "pod-a", 25),
             ],
             skew: vec![
                 skew("cache", "gateway", 90, 110),
@@ -74,6 +78,6 @@ mod tests {
             ],
             ..RequestAnswer::default()
         };
-        assert_eq!(estimates(&request), [None, Some(8), Some(10), Some(15), None]);
+        assert_eq!(estimates(&request), [None, Some(8), Some(10), Some(15), None, None, Some(15)]);
     }
 }

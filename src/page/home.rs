@@ -173,7 +173,7 @@ fn why(spans: &[SpanAnswer]) -> Markup {
     html! {
         @for flag in &flags { span.flag { (Logged(flag)) } " " }
         @for verdict in verdicts.iter().take(2) { span.verdict { (cut(verdict, 64)) } " " }
-        @if verdicts.is_empty() && let Some(details) = details { span.dim { (cut(details, 64)) } }
+        @if verdicts.is_empty() && let Some(details) = details { span.dim { (cut(details, 40)) } }
     }
 }
 
