@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo explain run test lint bench clean-data
+.PHONY: help demo explain run test lint bench release clean-data
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ lint: ## Formatting, clippy, rustdoc, and licences, bans and sources of dependen
 
 bench: ## Run the benches (compare only figures of one run)
 	exports="$$(scripts/setup-tests)"; eval "$$exports"; cargo bench --workspace --locked
+
+release: ## Build the archive that is handed out, its checksum, and the image where a docker engine runs
+	@scripts/release
 
 clean-data: ## Delete what `make run` stored (the data directory, nothing else)
 	rm -rf -- data

@@ -16,6 +16,8 @@ mod rejects;
 mod schema;
 mod service;
 mod sources;
+#[cfg(test)]
+mod tables;
 mod tempo;
 pub(crate) mod traces;
 

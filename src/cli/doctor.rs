@@ -34,6 +34,7 @@ use finding::{Finding, Level, Report};
 use given::{Given, Senders};
 use probe::Prober;
 use tls::Trust;
+pub(super) use tls::any_certificate;
 use unsupported::{Refused, RefusedPage};
 
 /// Exit code where something was found.
@@ -86,7 +87,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             return Ok(report);
         }
         // Its certificate was judged by ourselves, just now.
-        let client = Client::trusting(&arguments.server, tls::any_certificate(&[b"h2", b"http/1.1"])?)?;
+        let client = Client::trusting(&arguments.server, any_certificate(&[b"h2", b"http/1.1"])?)?;
         examine(&client, &given, &trust, &arguments.since).await
     })?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());

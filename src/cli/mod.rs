@@ -5,10 +5,12 @@
 mod backup;
 mod client;
 mod codec;
+mod completions;
 mod doctor;
 mod engine;
 mod erase;
 pub(crate) mod explain;
+mod healthy;
 mod import;
 mod search;
 mod serve;
@@ -52,6 +54,8 @@ enum Command {
     Tail(tail::Arguments),
     /// Say what is wrong with a running service, its sources and its books
     Doctor(doctor::Arguments),
+    /// Say by the exit code whether a service is ready: a probe for containers
+    Healthy(healthy::Arguments),
     /// Make a token for a source or a reader, and its hash
     Token(token::Arguments),
     /// Back up a running service: its tables, and what waits in its spool
@@ -64,6 +68,8 @@ enum Command {
     Erase(erase::Arguments),
     /// Prove on this machine that nothing acknowledged is lost, through kills and other faults
     Verify(verify::Arguments),
+    /// Print the completions of a shell
+    Completions(completions::Arguments),
 }
 
 /// Runs a subcommand to its exit code.
@@ -78,12 +84,14 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Search(arguments) => search::run(arguments),
         Command::Tail(arguments) => tail::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
+        Command::Healthy(arguments) => healthy::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::Backup(arguments) => backup::run(arguments),
         Command::Restore(arguments) => backup::restore(&arguments),
         Command::Spool(arguments) => spool::run(&arguments),
         Command::Erase(arguments) => erase::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
     }
 }
 

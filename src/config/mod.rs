@@ -7,6 +7,8 @@
 mod access;
 mod export;
 mod keys;
+#[cfg(test)]
+mod reference;
 mod settings;
 pub(crate) mod sources;
 mod spool;

@@ -184,7 +184,7 @@ struct WrittenSource {
 }
 
 /// Members of a `[[source]]`, for the hint at a mistyped one.
-const SOURCE_KEYS: &[&str] = &[
+pub(super) const SOURCE_KEYS: &[&str] = &[
     "name",
     "kind",
     "tenant",
@@ -211,7 +211,7 @@ const SOURCE_KEYS: &[&str] = &[
 ];
 
 /// Members of a `[[reader]]`.
-const READER_KEYS: &[&str] = &["name", "tenant", "token", "token_sha256", "token_file", "roles"];
+pub(super) const READER_KEYS: &[&str] = &["name", "tenant", "token", "token_sha256", "token_file", "roles"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,6 +1,7 @@
 //! The manifests of `deploy/`: read, checked field by field, and what Istio makes of them run in a real Envoy. No Istio control
 //! plane runs here: the filters that it derives are built below from the manifests' values, in the form of Istio 1.24 and later.
 
+mod compose;
 mod fastly;
 mod kubernetes;
 

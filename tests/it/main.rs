@@ -37,6 +37,7 @@ mod outage;
 mod page;
 mod query;
 mod receiver;
+mod release;
 mod rolling;
 mod room;
 mod secrets;

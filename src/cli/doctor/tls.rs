@@ -50,7 +50,7 @@ pub(super) struct Shown {
 }
 
 /// A client that takes any certificate: what it is worth is judged apart.
-pub(super) fn any_certificate(alpn: &[&[u8]]) -> anyhow::Result<ClientConfig> {
+pub(in crate::cli) fn any_certificate(alpn: &[&[u8]]) -> anyhow::Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
