@@ -29,7 +29,7 @@ pub(crate) struct SenderIdsAnswer {
     pub(crate) format: String,
     /// Where it stands.
     pub(crate) hop: String,
-    /// Workload, service, Fastly service or node, whichever its records name; empty for none.
+    /// Workload, service, Fastly service, pod or node, whichever its records name; empty for none.
     pub(crate) sender: String,
     /// Last receipt, RFC 3339.
     pub(crate) last_received: String,

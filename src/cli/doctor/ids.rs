@@ -77,21 +77,25 @@ fn judge(sender: &SenderIdsAnswer, anybody_stamps: bool) -> Finding {
 }
 
 /// What to add, in the sender's own language.
-fn remedy(sender: &SenderIdsAnswer) -> String {
+fn remedy(sender: &SenderIdsAnswer) -> &'static str {
     match (sender.hop.as_str(), sender.format.as_str()) {
-        ("edge" | "shield", _) => "mint the id at the edge and log it: add \
-             \"correlation_id\":\"%{json.escape(req.http.X-Correlation-Id)}V\" to the log format, with the snippets of \
-             deploy/fastly; `throughline setup edge` installs the edge service, which does it by itself"
-            .to_owned(),
-        (_, format) if format.contains("als") => "let Envoy log the headers: additionalRequestHeadersToLog: \
-             [x-correlation-id, traceparent] in the mesh's envoyHttpAls provider (deploy/istio/mesh-config.yaml)"
-            .to_owned(),
-        (_, format) if format.contains("otlp") => "add the headers as labels of the envoyOtelAls provider: correlation_id: \
-             \"%REQ(X-CORRELATION-ID)%\", request_id: \"%REQ(X-REQUEST-ID)%\", traceparent: \"%REQ(TRACEPARENT)%\""
-            .to_owned(),
-        _ => "add to the access log format: \"correlation_id\":\"%REQ(X-CORRELATION-ID)%\", \
-              \"request_id\":\"%REQ(X-REQUEST-ID)%\", \"traceparent\":\"%REQ(TRACEPARENT)%\"; `throughline explain` on some \
-              of its lines says which are missing"
-            .to_owned(),
+        ("edge" | "shield", _) => {
+            "mint the id at the edge and log it: `throughline setup fastly` adds the snippets and the log format; in a \
+             format of your own add \"correlation_id\":\"%{json.escape(req.http.X-Correlation-Id)}V\""
+        }
+        (_, format) if format.contains("als") => {
+            "let Envoy log the headers: additionalRequestHeadersToLog: [x-correlation-id, traceparent] in the mesh's \
+             envoyHttpAls provider; `throughline setup istio` prints it"
+        }
+        (_, format) if format.contains("otlp") => {
+            "add the headers as labels of the envoyOtelAls provider: correlation_id: \"%REQ(X-CORRELATION-ID)%\", \
+             request_id: \"%REQ(X-REQUEST-ID)%\", traceparent: \"%REQ(TRACEPARENT)%\"; `throughline setup istio --via otlp` \
+             prints them"
+        }
+        _ => {
+            "add to the access log format: \"correlation_id\":\"%REQ(X-CORRELATION-ID)%\", \
+             \"request_id\":\"%REQ(X-REQUEST-ID)%\", \"traceparent\":\"%REQ(TRACEPARENT)%\"; `throughline setup envoy` prints \
+             one, `throughline explain` on some of its lines says what is missing"
+        }
     }
 }

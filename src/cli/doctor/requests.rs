@@ -72,13 +72,13 @@ fn advice(coverage: &CoverageAnswer, gap: &GapCountAnswer) -> String {
     }
     match hop {
         "gateway" => "no ingress gateway sends its access log: a Telemetry resource in istio-system with the provider \
-                      `throughline` switches it on (deploy/istio/telemetry.yaml)"
+                      `throughline` switches it on: `throughline setup istio` prints it"
             .to_owned(),
-        "edge" | "shield" => "no Fastly service sends: add the logging endpoint (deploy/fastly), or, if the request did \
+        "edge" | "shield" => "no Fastly service sends: add the logging endpoint (`throughline setup fastly`), or, if the request did \
                               not come through Fastly, look who reaches the gateway around it"
             .to_owned(),
         "sidecar" => "no sidecar sends its access log: a Telemetry resource without a selector, in istio-system, switches \
-                      it on for the mesh (deploy/istio/telemetry.yaml)"
+                      it on for the mesh: `throughline setup istio` prints it"
             .to_owned(),
         _ => format!("nobody sends records of that {hop}: switch its access log on, or take the gap as known"),
     }

@@ -336,7 +336,7 @@ fn each_sender_is_told_with_its_ids_and_what_to_add() {
         &["100.0% of its events carry no id", "req.http.X-Correlation-Id"],
     );
     expect(
-        &judge(vec![sender("gateway", "envoy-als", bare)]),
+        &judge(vec![sender("gateway", "envoy-als-http", bare)]),
         Level::Problem,
         &["additionalRequestHeadersToLog"],
     );

@@ -32,7 +32,7 @@ pub struct SenderRow {
     pub format: String,
     /// Where it stands.
     pub hop: String,
-    /// Workload, service, Fastly service or node: the first that its records name.
+    /// Workload, service, Fastly service, pod or node: the first that its records name.
     pub sender: String,
     /// Last receipt, unix nanoseconds.
     pub last_received_ns: i64,
@@ -62,7 +62,7 @@ impl Store {
              countIf(correlation_id = none AND request_id = none AND edge_request_id = none) AS without_id FROM \
              (SELECT source, format, hop, received_ns, correlation_id, request_id, edge_request_id, trace_id, \
               multiIf(workload != '', toString(workload), service != '', toString(service), \
-              service_id != '', toString(service_id), toString(node)) AS sender \
+              service_id != '', toString(service_id), pod != '', toString(pod), toString(node)) AS sender \
               FROM events WHERE tenant = {tenant:String} \
               AND bucket >= toDateTime({since:UInt32} - 600, 'UTC') AND bucket < toDateTime({until:UInt32}, 'UTC') \
               AND received_ns >= toDateTime({since:UInt32}, 'UTC') AND received_ns < toDateTime({until:UInt32}, 'UTC') \
