@@ -17,7 +17,7 @@ mod schema;
 mod service;
 mod sources;
 #[cfg(test)]
-mod tables;
+mod tables_tests;
 mod tempo;
 pub(crate) mod traces;
 
