@@ -40,6 +40,8 @@ pub(crate) struct Options {
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
     /// Certificate and key, in PEM, that the harness shows the HTTP port.
     pub(crate) identity: Option<String>,
+    /// Whether the engine's read-only port is open.
+    pub(crate) public: bool,
 }
 
 /// The process, ended when dropped: also when a test fails between its start and the service that holds it.
@@ -87,8 +89,10 @@ impl Service {
         let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
         let config = directory.path().join("throughline.toml");
         let mut text = format!(
-            "engine.public_listen = ''\n{}[http]\nlisten = '127.0.0.1:0'\n{}",
-            options.root, options.http
+            "engine.public_listen = '{}'\n{}[http]\nlisten = '127.0.0.1:0'\n{}",
+            if options.public { "127.0.0.1:0" } else { "" },
+            options.root,
+            options.http
         );
         let tls = |(cert, key): &(PathBuf, PathBuf)| {
             format!("tls_cert = '{}'\ntls_key = '{}'\n", cert.display(), key.display())

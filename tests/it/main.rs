@@ -17,6 +17,7 @@ mod accept;
 mod access;
 mod app;
 mod backup;
+mod boards;
 mod chain;
 mod cli;
 mod deploy;

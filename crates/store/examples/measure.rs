@@ -5,6 +5,7 @@
 //! against an empty database; with `--pid` of the engine its CPU is measured too. A request of the mix has about six
 //! events; `--hops 10` repeats the last ones as further hops until there are ten. `--keep` skips the merge of
 //! everything, to look things up as the store leaves them; `--lookups-only` fills nothing and asks a filled database.
+//! `--boards` fills six hours up to now, with verdicts, versions and requests around the edge, for `benches/boards.rs`.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ struct Arguments {
     engine: Option<u32>,
     keep: bool,
     lookups_only: bool,
+    boards: bool,
 }
 
 impl Arguments {
@@ -44,6 +46,7 @@ impl Arguments {
             engine: None,
             keep: false,
             lookups_only: false,
+            boards: false,
         };
         while let Some(name) = given.next() {
             let mut number = || given.next().and_then(|text| text.parse::<u64>().ok()).expect("a number");
@@ -54,6 +57,7 @@ impl Arguments {
                 "--pid" => parsed.engine = Some(number() as u32),
                 "--keep" => parsed.keep = true,
                 "--lookups-only" => parsed.lookups_only = true,
+                "--boards" => parsed.boards = true,
                 _ => parsed.url = name,
             }
         }
@@ -73,8 +77,53 @@ fn cpu(process: &str) -> Duration {
 /// Senders deliver what they gathered for about so long, and all records of a delivery are received at one moment.
 const DELIVERY_NS: i64 = 1_000_000_000;
 
+/// The default range of the boards.
+const BOARDS_RANGE_MS: u64 = 6 * 3_600_000;
+
+/// What the mix does not have and the boards compare: verdicts of the edge, versions, revisions, ways around the edge.
+fn decide(n: u64, requests: u64, events: &mut Vec<HopEvent<'static>>) {
+    let late = n > requests * 2 / 3;
+    let around = n % 3001 == 0;
+    let refused_and_there = n % 4001 == 0;
+    if around {
+        events.retain(|event| !matches!(event.hop, event::Hop::Edge | event::Hop::Shield));
+    }
+    for event in events {
+        match event.hop {
+            event::Hop::Edge => {
+                event.service_version = if late { "43" } else { "42" }.into();
+                event.policy_version = if late { "2026-11-2" } else { "2026-11-1" }.into();
+                event.verdict = if refused_and_there { "deny" } else { "allow" }.into();
+                event.verdict_rule = ["members", "partners", "public"][n as usize % 3].into();
+                event.verdict_reason = if refused_and_there { "token_expired" } else { "token_valid" }.into();
+                event.issuer =
+                    ["https://id.example.com", "https://partners.example.com"][n as usize % 2].into();
+                event.key_id = ["2026-10", "2026-11"][n as usize % 2].into();
+            }
+            event::Hop::Gateway => {
+                event.mesh_cluster = ["eu-1", "us-1"][n as usize % 2].into();
+                if around {
+                    (event.verdict, event.status) = ("deny".into(), 401);
+                    (event.verdict_rule, event.verdict_reason) =
+                        ("jwt_authn".into(), "Jwt_is_missing".into());
+                }
+            }
+            event::Hop::Sidecar => {
+                event.workload_revision = if late { "v2" } else { "v1" }.into();
+                if event.details.starts_with("rbac_access_denied") {
+                    (event.verdict, event.verdict_rule) =
+                        ("deny".into(), "ns[shop]-policy[deny-partners]".into());
+                    event.verdict_reason = "rbac_access_denied".into();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 /// The events of request `n`, in as many hops as asked for.
-fn events(mix: &Mix, n: u64, hops: Option<usize>) -> Vec<HopEvent<'static>> {
+fn events(mix: &Mix, n: u64, arguments: &Arguments) -> Vec<HopEvent<'static>> {
+    let hops = arguments.hops;
     let request = mix.request(n);
     let mut events: Vec<_> = request.hops.iter().map(|hop| hop_event(&request, hop)).collect();
     for index in events.len()..hops.unwrap_or(0) {
@@ -83,6 +132,9 @@ fn events(mix: &Mix, n: u64, hops: Option<usize>) -> Vec<HopEvent<'static>> {
         further.start_ns += 3_000_000 * index as i64;
         further.duration_ns = further.duration_ns.map(|ns| ns * 9 / 10);
         events.push(further);
+    }
+    if arguments.boards {
+        decide(n, arguments.requests, &mut events);
     }
     for event in &mut events {
         event.received_ns += DELIVERY_NS - event.received_ns.rem_euclid(DELIVERY_NS);
@@ -113,7 +165,14 @@ async fn main() {
         as u64
         / 86_400_000
         * 86_400_000;
-    let mix = Mix::new(SEED).starting(today_ms, INTERVAL_US);
+    let (start_ms, interval_us) = if arguments.boards {
+        let now_ms =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
+        (now_ms - BOARDS_RANGE_MS, BOARDS_RANGE_MS * 1000 / arguments.requests)
+    } else {
+        (today_ms, INTERVAL_US)
+    };
+    let mix = Mix::new(SEED).starting(start_ms, interval_us);
     if !arguments.lookups_only {
         let events = fill(&store, &mix, &arguments).await;
         parts(&store, events).await;
@@ -126,7 +185,9 @@ async fn main() {
             columns(store.endpoint(), events).await;
         }
     }
-    lookups(&store, &mix, &arguments).await;
+    if !arguments.boards {
+        lookups(&store, &mix, &arguments).await;
+    }
 }
 
 /// Inserts the mix; the generator's own time counts nowhere.
@@ -142,7 +203,7 @@ async fn fill(store: &Store, mix: &Mix, arguments: &Arguments) -> u64 {
     while next < arguments.requests {
         window.clear();
         while window.len() < arguments.batch_events && next < arguments.requests {
-            window.extend(events(mix, next, arguments.hops));
+            window.extend(events(mix, next, arguments));
             next += 1;
         }
         let (since, own, of) = (Instant::now(), cpu("self"), engine_cpu());

@@ -57,6 +57,13 @@ impl Rollup {
             ("cache_result", "String", Text),
             ("verdict", "String", Text),
             ("latency_bucket", "UInt8", u8::LAYOUT),
+            ("workload", "String", Text),
+            ("workload_revision", "String", Text),
+            ("service_version", "String", Text),
+            ("policy_version", "String", Text),
+            ("verdict_rule", "String", Text),
+            ("issuer", "String", Text),
+            ("key_id", "String", Text),
             ("requests", f64::TYPE, f64::LAYOUT),
             ("errors", f64::TYPE, f64::LAYOUT),
             ("response_bytes", f64::TYPE, f64::LAYOUT),
@@ -87,7 +94,7 @@ impl Rollup {
         let mut hash = key.hash();
         if self.sums.len() >= MAX_ROWS && !self.rows.contains_key(&hash) {
             self.overflow += 1;
-            (key.service, key.host) = (OTHER, OTHER);
+            key.merge();
             hash = key.hash();
         }
         let row = *self.rows.entry(hash).or_insert_with(|| {
@@ -131,6 +138,13 @@ struct Key<'e> {
     cache_result: &'e str,
     verdict: &'e str,
     latency_bucket: u8,
+    workload: &'e str,
+    workload_revision: &'e str,
+    service_version: &'e str,
+    policy_version: &'e str,
+    verdict_rule: &'e str,
+    issuer: &'e str,
+    key_id: &'e str,
 }
 
 impl<'e> Key<'e> {
@@ -151,13 +165,43 @@ impl<'e> Key<'e> {
             cache_result: &event.cache_result,
             verdict: &event.verdict,
             latency_bucket: event.duration_ns.map_or(NO_DURATION, latency_bucket),
+            workload: &event.workload,
+            workload_revision: &event.workload_revision,
+            service_version: &event.service_version,
+            policy_version: &event.policy_version,
+            verdict_rule: &event.verdict_rule,
+            issuer: &event.issuer,
+            key_id: &event.key_id,
+        }
+    }
+
+    /// Into the one row that is left for what comes beyond [`MAX_ROWS`]: without what senders may choose freely.
+    fn merge(&mut self) {
+        (self.service, self.host) = (OTHER, OTHER);
+        let chosen = [&mut self.workload, &mut self.verdict_rule, &mut self.issuer, &mut self.key_id];
+        for text in chosen.into_iter().filter(|text| !text.is_empty()) {
+            *text = OTHER;
         }
     }
 
     fn hash(&self) -> u128 {
         let mut hash = Xxh3Default::new();
-        let texts =
-            [self.tenant, self.service, self.namespace, self.pop, self.host, self.cache_result, self.verdict];
+        let texts = [
+            self.tenant,
+            self.service,
+            self.namespace,
+            self.pop,
+            self.host,
+            self.cache_result,
+            self.verdict,
+            self.workload,
+            self.workload_revision,
+            self.service_version,
+            self.policy_version,
+            self.verdict_rule,
+            self.issuer,
+            self.key_id,
+        ];
         for text in texts {
             hash.update(&(text.len() as u32).to_le_bytes());
             hash.update(text.as_bytes());
@@ -182,6 +226,13 @@ impl<'e> Key<'e> {
         put(&mut columns, &text(self.cache_result));
         put(&mut columns, &text(self.verdict));
         put(&mut columns, &self.latency_bucket);
+        put(&mut columns, &text(self.workload));
+        put(&mut columns, &text(self.workload_revision));
+        put(&mut columns, &text(self.service_version));
+        put(&mut columns, &text(self.policy_version));
+        put(&mut columns, &text(self.verdict_rule));
+        put(&mut columns, &text(self.issuer));
+        put(&mut columns, &text(self.key_id));
         block.rows += 1;
     }
 }
@@ -218,6 +269,26 @@ mod tests {
         }
         assert_eq!(rollup.overflow(), 50);
         assert_eq!(rollup.block().rows, MAX_ROWS + 1);
+    }
+
+    #[test]
+    fn what_decides_and_what_runs_are_kept_apart() {
+        let mut rollup = Rollup::new();
+        let plain = HopEvent { workload: "checkout".into(), ..HopEvent::default() };
+        for event in [
+            HopEvent { workload_revision: "v2".into(), ..plain.clone() },
+            HopEvent { service_version: "43".into(), ..plain.clone() },
+            HopEvent { policy_version: "7".into(), ..plain.clone() },
+            HopEvent { verdict_rule: "members".into(), ..plain.clone() },
+            HopEvent { issuer: "a".into(), ..plain.clone() },
+            HopEvent { key_id: "a".into(), ..plain.clone() },
+            HopEvent::default(),
+            plain,
+        ] {
+            rollup.add(&event);
+            rollup.add(&event);
+        }
+        assert_eq!(rollup.block().rows, 8);
     }
 
     #[test]

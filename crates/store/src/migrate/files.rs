@@ -61,6 +61,8 @@ pub const SCHEMA: &[File] = files![
     "0005_erasures/02_erasing.sql",
     "0005_erasures/03_erasures_spread.sql",
     "0005_erasures/04_erasing_spread.sql",
+    "0006_rollup/01_rollup_minute.sql",
+    "0006_rollup/02_rollup_minute_spread.sql",
 ];
 
 /// How long rows are kept, after the schema.

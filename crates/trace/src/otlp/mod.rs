@@ -27,7 +27,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 
 pub use derived::{is_client, is_error, span_name, status_message};
 pub use encode::encode;
-pub use span::{PHASES, key_value};
+pub use span::{PHASES, gap_text, key_value};
 pub use tags::{ATTRIBUTE_PREFIX, Kind, RESOURCE_TAGS, Reading, SPAN_TAGS, Scope, Tag};
 
 use crate::model::Request;

@@ -136,7 +136,8 @@ fn unmapped(event: &HopEvent<'_>) -> Vec<KeyValue> {
     found
 }
 
-fn gap_text(gap: &crate::model::Gap) -> String {
+/// A gap in words: where, and why.
+pub fn gap_text(gap: &crate::model::Gap) -> String {
     let mut text = format!("{} {}", gap.hop.name(), gap.direction.name());
     if !gap.name.is_empty() {
         text.push(' ');

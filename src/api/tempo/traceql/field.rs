@@ -30,7 +30,20 @@ pub(in crate::api::tempo) enum Intrinsic {
     RootService,
     RootName,
     TraceDuration,
+    /// Any id that the request carries, of whatever kind. The rest of these are the root's alone.
+    AnyId,
+    Summary,
+    Complete,
+    Gaps,
 }
+
+/// What the assembly finds out of a request: attributes of the root by their spelling, in no record.
+const FOUND: &[(&str, Intrinsic)] = &[
+    ("throughline.id", Intrinsic::AnyId),
+    ("throughline.summary", Intrinsic::Summary),
+    ("throughline.complete", Intrinsic::Complete),
+    ("throughline.gaps", Intrinsic::Gaps),
+];
 
 /// Every spelling of an intrinsic, as TraceQL has them; the first of each is the one that is listed.
 pub(in crate::api::tempo) const INTRINSICS: &[(&str, Intrinsic)] = &[
@@ -64,6 +77,10 @@ impl Field {
         if let Some(tag) = Tag::named(scope, name) {
             return Self::Tag(tag);
         }
+        let found = FOUND.iter().find(|(own, _)| *own == name && scope != Some(Scope::Resource));
+        if let Some((_, found)) = found {
+            return Self::Intrinsic(*found);
+        }
         match name.strip_prefix(ATTRIBUTE_PREFIX) {
             Some(own) if scope != Some(Scope::Resource) => Self::Attribute(own.to_owned()),
             _ => Self::Unknown(name.to_owned()),
@@ -94,6 +111,7 @@ impl Field {
             Self::Tag(_)
                 | Self::Attribute(_)
                 | Self::Intrinsic(Intrinsic::Status | Intrinsic::StatusMessage | Intrinsic::Kind)
+                | Self::Intrinsic(Intrinsic::Summary | Intrinsic::Complete | Intrinsic::Gaps)
         )
     }
 
@@ -113,7 +131,7 @@ impl Field {
         match self {
             Self::Tag(tag) => tag.name.to_owned(),
             Self::Intrinsic(intrinsic) => {
-                let name = INTRINSICS.iter().find(|(_, it)| it == intrinsic);
+                let name = INTRINSICS.iter().chain(FOUND).find(|(_, it)| it == intrinsic);
                 name.map(|(name, _)| (*name).to_owned()).unwrap_or_default()
             }
             Self::Attribute(name) => format!("{ATTRIBUTE_PREFIX}{name}"),

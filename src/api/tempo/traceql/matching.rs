@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use correlation::Id;
 use store::query::tempo::Operator;
 use trace::Request;
-use trace::otlp::{Reading, Tag, is_client, is_error, span_name, status_message};
+use trace::otlp::{Reading, Tag, gap_text, is_client, is_error, span_name, status_message};
 
 use super::{Condition, Expression, Field, Intrinsic, Literal, Query, Spansets};
 
@@ -85,6 +85,18 @@ impl<'r> Trace<'r> {
                 Intrinsic::RootService => text(&self.root_service),
                 Intrinsic::RootName => text(&self.root_name),
                 Intrinsic::TraceDuration => Some(Reading::Int(self.duration_ns)),
+                Intrinsic::AnyId | Intrinsic::Summary | Intrinsic::Complete | Intrinsic::Gaps
+                    if index != 0 =>
+                {
+                    None
+                }
+                Intrinsic::AnyId => text(&self.trace_id),
+                Intrinsic::Summary => Some(Reading::Text(trace::summary(self.request).into())),
+                Intrinsic::Complete => Some(Reading::Bool(self.request.is_complete())),
+                Intrinsic::Gaps => {
+                    let gaps: Vec<String> = self.request.gaps.iter().map(gap_text).collect();
+                    (!gaps.is_empty()).then(|| Reading::Text(gaps.join("; ").into()))
+                }
             },
         }
     }
@@ -124,6 +136,11 @@ impl Expression {
         match self {
             Self::All(inner) => inner.iter().all(|one| one.fits(trace, index)),
             Self::Any(inner) => inner.iter().any(|one| one.fits(trace, index)),
+            Self::Is(condition) if condition.field == Field::Intrinsic(Intrinsic::AnyId) => {
+                let carried =
+                    |asked| trace.request.carries(&Id::candidates(asked)) || trace.trace_id == asked;
+                index == 0 && condition.id().is_none_or(carried)
+            }
             Self::Is(condition) => condition.fits(trace.read(index, &condition.field)),
         }
     }

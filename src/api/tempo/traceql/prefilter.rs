@@ -110,7 +110,11 @@ impl Field {
                 | Intrinsic::TraceId
                 | Intrinsic::RootService
                 | Intrinsic::RootName
-                | Intrinsic::TraceDuration => None,
+                | Intrinsic::TraceDuration
+                | Intrinsic::AnyId
+                | Intrinsic::Summary
+                | Intrinsic::Complete
+                | Intrinsic::Gaps => None,
             },
             Self::Unknown(_) => None,
         }
@@ -150,7 +154,7 @@ impl Condition {
     /// The id that is asked for, as it was written; `None` where the condition asks for none.
     pub(super) fn id(&self) -> Option<&str> {
         let is_id = match &self.field {
-            Field::Intrinsic(Intrinsic::TraceId) => true,
+            Field::Intrinsic(Intrinsic::TraceId | Intrinsic::AnyId) => true,
             Field::Tag(tag) => {
                 ["correlation_id", "request_id", "edge_request_id", "trace_id"].contains(&tag.column)
             }
