@@ -62,19 +62,27 @@ fn holds(file: &str) {
     narrowed(&board, filled);
 }
 
-/// Every query with the first value of each variable chosen: it must run, and the board must not be empty.
+/// Every query with the first value of each variable chosen must run. With only the POP chosen, something is left.
 fn narrowed(board: &Board, filled: &Filled) {
     let mut view = filled.view.clone();
+    let queries = board.queries();
     for variable in board.variables().iter().filter(|variable| variable["type"] == "query") {
-        let (name, sql) = (&variable["name"], variable["query"]["rawSql"].as_str().unwrap());
+        let (name, sql) = (variable["name"].as_str().unwrap(), variable["query"]["rawSql"].as_str().unwrap());
         let answer = filled.store.ask(&format!("variable {name}"), &view.sent(sql));
         let first = answer.rows.first().unwrap_or_else(|| panic!("variable {name} has no value"));
-        view.variables.insert(name.as_str().unwrap().to_owned(), vec![first[0].as_str().unwrap().to_owned()]);
+        let chosen = vec![first[0].as_str().unwrap().to_owned()];
+        if name == "pop" {
+            let mut one = filled.view.clone();
+            one.variables.insert(name.to_owned(), chosen.clone());
+            let answer = filled.store.ask(&queries[0].of, &one.sent(&queries[0].sql));
+            assert!(!answer.rows.is_empty(), "{}: nothing of {chosen:?}", board.file);
+        }
+        view.variables.insert(name.to_owned(), chosen);
     }
     view.variables.insert("edge_peer".into(), vec!["^spiffe://edge.example.com/".into()]);
-    let answers =
-        board.queries().into_iter().map(|query| filled.store.ask(&query.of, &view.sent(&query.sql)));
-    assert!(answers.map(|answer| answer.rows.len()).sum::<usize>() > 0, "{} shows nothing", board.file);
+    for query in &queries {
+        filled.store.ask(&query.of, &view.sent(&query.sql));
+    }
 }
 
 /// The number in a column of the only row.
@@ -122,7 +130,7 @@ fn request_shows_one_request_whole() {
     // Every id of the request leads to the same rows.
     let ids = rows("Records", "request.json");
     let mut view = filled.view.clone();
-    for column in ["correlation", "request", "id"] {
+    for column in ["correlation", "request", "trace"] {
         let id = ids.iter().find_map(|row| row[column].as_str().filter(|id| !id.is_empty())).expect(column);
         view.variables.insert("id".into(), vec![id.to_owned()]);
         let query = Board::named("request.json").queries().remove(0);

@@ -88,6 +88,7 @@ pub(crate) fn filled() -> Filled {
     let service = Service::with(Options {
         public: true,
         root: format!("fastly.presets = '{}'\n", preset.display()),
+        config: "[limits]\nbody = '4MiB'\nin_flight = '2MiB'\n".into(),
         ..Options::default()
     });
     let now_us = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64;
@@ -98,6 +99,7 @@ pub(crate) fn filled() -> Filled {
         let request = match n {
             DENIED => mix.request_as(n, Story::Denied),
             DENIED_AND_SEEN => mix.request_as(n, Story::Plain),
+            n if n % 10 == 2 => mix.request_as(n, Story::Timeout),
             n => mix.request(n),
         };
         if n == DENIED {
@@ -125,6 +127,8 @@ pub(crate) fn filled() -> Filled {
     service.accept("/v1/fastly", cdn.join("\n"));
     service.accept("/v1/envoy", mesh.join("\n"));
     service.post("/v1/fastly", &[], "{\"cut\": ");
+    // More than may be in flight: refused, to be sent again.
+    service.post("/v1/fastly", &[], vec![b' '; 3 << 20]);
     service.wait_stored(records);
     let store = reader(&service);
     eventually("the reject is stored", || {
