@@ -34,6 +34,12 @@ fn statements(filled: &Filled) -> Vec<String> {
     boards.iter().flat_map(of).collect()
 }
 
+/// The types without their time zone, which the Python client does not name where it is UTC.
+fn without_zone(columns: Vec<(String, String)>) -> Vec<(String, String)> {
+    let plain = |kind: String| kind.replace("('UTC')", "").replace(", 'UTC'", "");
+    columns.into_iter().map(|(name, kind)| (name, plain(kind))).collect()
+}
+
 /// Runs a client; its answers must be those of the plain HTTP interface, and its INSERT refused.
 fn reads_the_same(mut client: Command) {
     let filled = shared();
@@ -56,11 +62,11 @@ fn reads_the_same(mut client: Command) {
     for (sql, answer) in statements.iter().zip(&answers) {
         let plain = filled.store.ask("plain", sql);
         let columns: Vec<(String, String)> = serde_json::from_value(answer["columns"].clone()).unwrap();
-        assert_eq!(columns, plain.columns, "{sql}");
+        assert_eq!(without_zone(columns), without_zone(plain.columns), "{sql}");
         assert_eq!(answer["rows"].as_array().unwrap().len(), plain.rows.len(), "{sql}");
     }
     let refused = answers[statements.len()]["refused"].as_str().expect("an INSERT is refused");
-    assert!(refused.contains("read-only") || refused.contains("READONLY"), "{refused}");
+    assert!(refused.contains("may only read"), "{refused}");
     let rows = filled.store.ask("rejects", "SELECT count() AS n FROM rejects").rows;
     assert_eq!(rows[0][0].to_string().trim_matches('"'), "1", "the INSERT left a row");
 }

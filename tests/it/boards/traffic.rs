@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use event::Hop;
 use serde_json::{Value, json};
-use testkit::{Mix, Request, Story, TrueHop, fastly, istio};
+use testkit::{Mix, Request, Server, Story, TrueHop, fastly, istio};
 
 use super::macros::View;
 use crate::app::{Options, Service, eventually};
@@ -172,11 +172,12 @@ fn reader(service: &Service) -> Reader {
 fn edge_line(request: &Request, hop: &TrueHop, n: u64) -> String {
     let late = n > REQUESTS * 2 / 3;
     let denied = n == DENIED_AND_SEEN || n % 50 == 9;
+    let Server::Fastly { pop, .. } = &hop.server else { panic!("an edge is Fastly's: {hop:?}") };
     let us = |ns: Option<u64>| ns.map(|ns| ns / 1000);
     let line = json!({
         "v": 1, "src": "fastly-compute", "hop": "edge", "ts_us": hop.logged_start_ns() / 1000,
         "correlation_id": request.correlation_text(), "traceparent": request.traceparent(),
-        "service_id": fastly::SERVICE_ID, "service_version": if late { "43" } else { "42" }, "pop": "FRA",
+        "service_id": fastly::SERVICE_ID, "service_version": if late { "43" } else { "42" }, "pop": pop,
         "server": "cache-fra-1", "method": request.method, "host": request.host, "url": request.url,
         "status": hop.status, "client_ip": request.client.to_string(),
         "verdict": {
@@ -196,7 +197,7 @@ fn edge_line(request: &Request, hop: &TrueHop, n: u64) -> String {
 fn revision_line(request: &Request, n: u64) -> String {
     let late = n > REQUESTS * 2 / 3;
     let line = json!({
-        "cid": request.correlation_text(), "at_us": request.hops[0].logged_start_ns() / 1000 + 20_000,
+        "cid": request.correlation_text(), "at_us": request.hops[0].logged_start_ns() / 1000 + 4_000_000,
         "took_us": if late { 9_000 } else { 3_000 }, "rev": if late { "v2" } else { "v1" },
         "wl": "recommendations", "status": if late && n % 4 == 0 { 500 } else { 200 }, "method": "GET",
     });
