@@ -18,6 +18,21 @@ const DENIED: u64 = 3;
 /// Of a request that the edge denied and the mesh saw all the same.
 const DENIED_AND_SEEN: u64 = 5;
 
+/// One source a kind, of which one may send next to nothing.
+const SOURCES: &str = "
+[[source]]
+name = 'fastly'
+kind = 'fastly'
+[[source]]
+name = 'envoy'
+kind = 'envoy'
+[[source]]
+name = 'otlp'
+kind = 'otlp'
+rate_bytes = 100
+burst_bytes = '1KiB'
+";
+
 /// Lines of a mesh that logs which revision ran, in a format of its own.
 const PRESET: &str = r#"
 name = "revisions"
@@ -88,7 +103,7 @@ pub(crate) fn filled() -> Filled {
     let service = Service::with(Options {
         public: true,
         root: format!("fastly.presets = '{}'\n", preset.display()),
-        config: "[limits]\nbody = '4MiB'\nin_flight = '2MiB'\n".into(),
+        config: SOURCES.into(),
         ..Options::default()
     });
     let now_us = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64;
@@ -127,8 +142,11 @@ pub(crate) fn filled() -> Filled {
     service.accept("/v1/fastly", cdn.join("\n"));
     service.accept("/v1/envoy", mesh.join("\n"));
     service.post("/v1/fastly", &[], "{\"cut\": ");
-    // More than may be in flight: refused, to be sent again.
-    service.post("/v1/fastly", &[], vec![b' '; 3 << 20]);
+    // More than this source may send: the first overdraws, the second is refused.
+    for _ in 0..2 {
+        let body = format!("{{\"resourceLogs\":[]}}{}", " ".repeat(4096));
+        service.post("/v1/logs", &[("content-type", "application/json")], body);
+    }
     service.wait_stored(records);
     let store = reader(&service);
     eventually("the reject is stored", || {
