@@ -1,5 +1,6 @@
--- What decided and what ran, so that boards compare policies, versions and revisions without reading events. None of
--- it names a person. Rows of before have none of it. The reason of a verdict is left out: senders write it freely.
+-- `workload`, `workload_revision`, `service_version`, `policy_version`, `verdict_rule`, `issuer` and `key_id`: what ran and
+-- what decided, so that boards compare versions, revisions and policies without reading events. None of it names a person.
+-- Rows of before have none of it. The reason of a verdict is left out: senders write it freely.
 ALTER TABLE {table:rollup_minute} {on_cluster}
     ADD COLUMN IF NOT EXISTS workload LowCardinality(String) AFTER latency_bucket,
     ADD COLUMN IF NOT EXISTS workload_revision LowCardinality(String) AFTER workload,
