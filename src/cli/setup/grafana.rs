@@ -41,6 +41,9 @@ pub(crate) struct Arguments {
     /// Send password and token again, where Grafana has some already
     #[arg(long)]
     renew_secrets: bool,
+    /// The alert rules, too: they begin to notify by Grafana's policies
+    #[arg(long, conflicts_with = "undo")]
+    alerts: bool,
     /// Make the changes
     #[arg(long)]
     yes: bool,
@@ -67,10 +70,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 async fn work(grafana: &Grafana, arguments: &Arguments) -> anyhow::Result<bool> {
     let boards = wanted::boards()?;
     let sources = if arguments.undo { None } else { Some(wanted::sources(arguments)?) };
+    let groups = wanted::groups()?;
+    let wanted_groups = if arguments.alerts { groups.as_slice() } else { &[] };
     let version = grafana.version().await?;
     let plan = match &sources {
-        Some(sources) => Plan::install(grafana, sources, &boards, arguments.renew_secrets).await?,
-        None => Plan::remove(grafana, &boards).await?,
+        Some(sources) => {
+            Plan::install(grafana, sources, &boards, wanted_groups, arguments.renew_secrets).await?
+        }
+        None => Plan::remove(grafana, &boards, &groups).await?,
     };
     writeln!(
         std::io::stdout().lock(),

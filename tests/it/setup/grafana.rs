@@ -83,6 +83,28 @@ fn everything_comes_in_on_request_once_and_goes_again() {
 }
 
 #[test]
+fn alert_rules_come_only_when_asked_for() {
+    let grafana = Grafana::start();
+    let (printed, _) = grafana.good(&["--yes"]);
+    assert!(!printed.contains("alert"), "{printed}");
+    let (printed, _) = grafana.good(&["--yes", "--alerts"]);
+    assert!(printed.contains("+ alert rules throughline ("), "{printed}");
+    let rules = grafana.contents().groups["throughline"]["rules"].as_array().unwrap().len();
+    assert!(rules >= 1);
+    grafana.writes();
+    let (printed, _) = grafana.good(&["--yes", "--alerts"]);
+    assert!(printed.contains(&format!("= alert rules throughline ({rules})")), "{printed}");
+    assert_eq!(grafana.writes(), Vec::<String>::new());
+    grafana.contents().groups.get_mut("throughline").unwrap()["rules"][0]["for"] = "9m".into();
+    let (printed, _) = grafana.good(&["--yes", "--alerts"]);
+    assert!(printed.contains("~ alert rules throughline"), "{printed}");
+    let (printed, _) = grafana.good(&["--undo", "--yes"]);
+    assert_eq!(printed.matches("\n- alert rule throughline-").count(), rules, "{printed}");
+    let contents = grafana.contents();
+    assert!(contents.groups.is_empty() && contents.folders.is_empty());
+}
+
+#[test]
 fn what_is_somebody_elses_stays() {
     let grafana = Grafana::start();
     let board = json!({"dashboard": {"uid": OVERVIEW, "title": "mine", "tags": ["other"], "version": 1}, "meta": {"folderUid": ""}});

@@ -27,6 +27,8 @@ pub(super) struct Contents {
     pub(super) secrets: BTreeMap<String, Value>,
     /// `{"dashboard", "meta"}` by uid.
     pub(super) boards: BTreeMap<String, Value>,
+    /// Rule groups of our folder.
+    pub(super) groups: BTreeMap<String, Value>,
     calls: Vec<String>,
     /// So many changes are taken, then this is the answer.
     pub(super) fails_after: Option<(usize, u16)>,
@@ -148,6 +150,9 @@ async fn answer(
         }
         ("DELETE", ["folders", uid]) => {
             assert_eq!(uri.query(), Some("forceDeleteRules=false"));
+            if !contents.groups.is_empty() {
+                return message(400, "folder contains alert rules");
+            }
             contents.folders.remove(*uid);
             // As Grafana does: with all that lies in it.
             contents.boards.retain(|_, board| board["meta"]["folderUid"] != *uid);
@@ -159,8 +164,35 @@ async fn answer(
                 contents.boards.iter().filter(|(_, board)| board["meta"]["folderUid"] == "throughline");
             said(200, in_folder.map(|(uid, _)| json!({"uid": uid, "type": "dash-db"})).collect())
         }
+        (_, ["v1", "provisioning", rest @ ..]) => in_alerting(&mut contents, method.as_str(), rest, body),
         (_, ["datasources", rest @ ..]) => in_sources(&mut contents, method.as_str(), rest, body),
         (_, ["dashboards", rest @ ..]) => in_boards(&mut contents, method.as_str(), rest, &body),
+        _ => message(404, "Not found"),
+    }
+}
+
+/// Rules have more fields than they were given; a group without rules is none.
+fn in_alerting(contents: &mut Contents, method: &str, path: &[&str], mut body: Value) -> Response {
+    match (method, path) {
+        ("GET", ["folder", "throughline", "rule-groups", group]) => {
+            found(contents.groups.get(*group), "rule group not found")
+        }
+        ("PUT", ["folder", "throughline", "rule-groups", group]) => {
+            assert!(contents.folders.contains_key("throughline") && body["interval"].is_u64());
+            for rule in body["rules"].as_array_mut().unwrap() {
+                assert_eq!(rule["folderUID"], "throughline");
+                (rule["id"], rule["provenance"], rule["isPaused"]) = (3.into(), "api".into(), false.into());
+            }
+            contents.groups.insert((*group).to_owned(), body.clone());
+            said(200, body)
+        }
+        ("DELETE", ["alert-rules", uid]) => {
+            for group in contents.groups.values_mut() {
+                group["rules"].as_array_mut().unwrap().retain(|rule| rule["uid"] != *uid);
+            }
+            contents.groups.retain(|_, group| !group["rules"].as_array().unwrap().is_empty());
+            StatusCode::NO_CONTENT.into_response()
+        }
         _ => message(404, "Not found"),
     }
 }

@@ -115,6 +115,20 @@ impl Grafana {
         self.write(Method::POST, &["api", "dashboards", "db"], &body, "save a dashboard").await
     }
 
+    pub(super) async fn group(&self, name: &str) -> anyhow::Result<Option<Value>> {
+        let path = ["api", "v1", "provisioning", "folder", FOLDER_UID, "rule-groups", name];
+        self.read(&path, "show alert rules").await
+    }
+
+    pub(super) async fn save_group(&self, name: &str, body: &Value) -> anyhow::Result<()> {
+        let path = ["api", "v1", "provisioning", "folder", FOLDER_UID, "rule-groups", name];
+        self.write(Method::PUT, &path, body, "save alert rules").await
+    }
+
+    pub(super) async fn delete_rule(&self, uid: &str) -> anyhow::Result<()> {
+        self.delete(&["api", "v1", "provisioning", "alert-rules", uid], &[], "delete an alert rule").await
+    }
+
     pub(super) async fn delete_source(&self, uid: &str) -> anyhow::Result<()> {
         self.delete(&["api", "datasources", "uid", uid], &[], "delete a data source").await
     }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::api::Grafana;
 use super::wanted::{
-    self, Board, FOLDER_UID, STORE_PLUGIN, STORE_UID, Source, TRACES_UID, holds, is_our_board,
+    self, Board, FOLDER_UID, Group, STORE_PLUGIN, STORE_UID, Source, TRACES_UID, holds, is_our_board,
 };
 use crate::render::safe;
 
@@ -20,6 +20,8 @@ enum Call {
     ChangeSource(&'static str, Value),
     DeleteSource(&'static str),
     SaveBoard(Value),
+    SaveGroup(String, Value),
+    DeleteRule(String),
     DeleteBoard(String),
 }
 
@@ -59,6 +61,7 @@ impl Plan {
         grafana: &Grafana,
         sources: &[Source; 2],
         boards: &[Board],
+        groups: &[Group],
         renew_secrets: bool,
     ) -> anyhow::Result<Self> {
         let mut plan = Self::default();
@@ -71,6 +74,16 @@ impl Plan {
         }
         for board in boards {
             plan.install_board(board, grafana.board(&board.uid).await?);
+        }
+        for group in groups {
+            let rules = group.json["rules"].as_array().map_or(0, Vec::len);
+            let what = format!("alert rules {} ({rules})", group.name);
+            let save = || Call::SaveGroup(group.name.clone(), group.json.clone());
+            match grafana.group(&group.name).await? {
+                None => plan.call('+', &what, &[], save()),
+                Some(there) if holds(&there, &group.json) => plan.keep(&what),
+                Some(_) => plan.call('~', &what, &["other rules".to_owned()], save()),
+            }
         }
         Ok(plan)
     }
@@ -168,8 +181,22 @@ impl Plan {
     }
 
     /// What takes ours out, and nothing else.
-    pub(super) async fn remove(grafana: &Grafana, boards: &[Board]) -> anyhow::Result<Self> {
+    pub(super) async fn remove(
+        grafana: &Grafana,
+        boards: &[Board],
+        groups: &[Group],
+    ) -> anyhow::Result<Self> {
         let mut plan = Self::default();
+        for group in groups {
+            let uids = |group: &Value| {
+                let rules = group["rules"].as_array().into_iter().flatten();
+                rules.filter_map(|rule| rule["uid"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+            };
+            let there = grafana.group(&group.name).await?.map(|there| uids(&there)).unwrap_or_default();
+            for uid in uids(&group.json).into_iter().filter(|uid| there.contains(uid)) {
+                plan.call('-', &format!("alert rule {uid}"), &[], Call::DeleteRule(uid.clone()));
+            }
+        }
         let mut ours = Vec::new();
         for board in boards {
             let Some(there) = grafana.board(&board.uid).await? else { continue };
@@ -211,6 +238,8 @@ impl Plan {
                 Call::ChangeSource(uid, body) => grafana.change_source(uid, body).await,
                 Call::DeleteSource(uid) => grafana.delete_source(uid).await,
                 Call::SaveBoard(board) => grafana.save_board(board).await,
+                Call::SaveGroup(name, body) => grafana.save_group(name, body).await,
+                Call::DeleteRule(uid) => grafana.delete_rule(uid).await,
                 Call::DeleteBoard(uid) => grafana.delete_board(uid).await,
             }
             .with_context(|| {

@@ -24,6 +24,16 @@ const STORE_PORTS: [(&str, u16); 2] = [("http", 8123), ("https", 8443)];
 /// File name and text of every board.
 const BOARDS: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/boards.rs"));
 
+/// Provisioning files of alert rules, as JSON.
+const ALERTS: &[&str] = &include!(concat!(env!("OUT_DIR"), "/alerts.rs"));
+
+/// A group of alert rules, as the API takes it.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) name: String,
+    pub(super) json: Value,
+}
+
 /// A data source: what is compared, and what Grafana never shows again.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -122,6 +132,39 @@ pub(super) fn boards() -> anyhow::Result<Vec<Board>> {
     BOARDS.iter().map(read).collect()
 }
 
+/// The alert rules.
+pub(super) fn groups() -> anyhow::Result<Vec<Group>> {
+    let files =
+        ALERTS.iter().map(|text| serde_json::from_str::<Value>(text)).collect::<Result<Vec<_>, _>>()?;
+    let groups = files.iter().flat_map(|file| file["groups"].as_array().into_iter().flatten());
+    groups.map(group).collect()
+}
+
+/// A group of a provisioning file: the API counts the interval in seconds, and each rule says where it lies.
+fn group(provisioned: &Value) -> anyhow::Result<Group> {
+    let name = provisioned["name"].as_str().context("a group of alert rules has no name")?;
+    let interval = provisioned["interval"].as_str().and_then(seconds);
+    let interval = interval.with_context(|| format!("the group {name} has no interval"))?;
+    let mut rules = provisioned["rules"].as_array().cloned().unwrap_or_default();
+    for rule in &mut rules {
+        (rule["folderUID"], rule["ruleGroup"], rule["orgID"]) = (FOLDER_UID.into(), name.into(), 1.into());
+    }
+    let json = json!({"title": name, "folderUid": FOLDER_UID, "interval": interval, "rules": rules});
+    Ok(Group { name: name.to_owned(), json })
+}
+
+/// `30s`, `5m`, `1h`.
+fn seconds(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let factor = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
 /// Whether a board is one of ours, of this version or another.
 pub(super) fn is_our_board(board: &Value) -> bool {
     board["tags"].as_array().is_some_and(|tags| tags.iter().any(|tag| tag == TAG))
@@ -159,6 +202,31 @@ mod tests {
         let mut uids: Vec<_> = boards.iter().map(|board| &board.uid).collect();
         uids.dedup();
         assert_eq!(uids.len(), boards.len(), "two boards have one uid");
+    }
+
+    #[test]
+    fn the_alert_rules_are_in_the_binary_as_the_api_takes_them() {
+        let groups = groups().unwrap();
+        assert!(!groups.is_empty());
+        for group in &groups {
+            assert!(group.json["interval"].as_u64().unwrap() >= 10, "{}", group.name);
+            let rules = group.json["rules"].as_array().unwrap();
+            assert!(!rules.is_empty());
+            for rule in rules {
+                assert!(rule["uid"].as_str().unwrap().starts_with("throughline-"), "{rule}");
+                assert_eq!(
+                    (&rule["folderUID"], &rule["ruleGroup"]),
+                    (&json!(FOLDER_UID), &json!(group.name))
+                );
+                for field in ["title", "condition", "data", "for", "noDataState", "execErrState"] {
+                    assert!(!rule[field].is_null(), "{field}: {rule}");
+                }
+            }
+        }
+        assert_eq!(
+            [seconds("30s"), seconds("5m"), seconds("1h"), seconds("m"), seconds("")],
+            [Some(30), Some(300), Some(3600), None, None]
+        );
     }
 
     #[test]
