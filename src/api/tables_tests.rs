@@ -97,8 +97,10 @@ fn table(sql: &str) -> Option<String> {
         let clauses = [" CODEC(", " TTL ", " DEFAULT ", " MATERIALIZED ", " ALIAS "];
         let end = clauses.iter().filter_map(|clause| rest.find(clause)).min().unwrap_or(rest.len());
         let kind = &rest[..end];
-        let meaning =
-            [of_field(column), &said].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>();
+        let here =
+            SAID_HERE.iter().find(|(of, it, _)| *of == name && *it == column).map_or("", |(.., it)| it);
+        let meaning = [of_field(column), here, &said];
+        let meaning: Vec<&str> = meaning.into_iter().filter(|text| !text.is_empty()).collect();
         let meaning = meaning.join(" ").replace('|', "\\|");
         out += &format!("| `{column}` | `{kind}` | {meaning} |\n");
     }
