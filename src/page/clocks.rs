@@ -17,7 +17,8 @@ pub(super) fn estimates(request: &RequestAnswer) -> Vec<Option<i64>> {
             span.parent_span_id.as_deref().and_then(|id| place.get(id)).filter(|&&parent| parent < at);
         let own = parent.map_or(0, |&parent| {
             let above = &request.spans[parent].clock;
-            let apart = if *above == span.clock { Some(0) } else { between(request, above, &span.clock).map(surely) };
+            let apart =
+                if *above == span.clock { Some(0) } else { between(request, above, &span.clock).map(surely) };
             apart.map_or(0, |apart| ahead[parent].saturating_add(apart))
         });
         ahead.push(own);

@@ -278,7 +278,11 @@ fn the_sentence_and_the_hops_are_those_of_the_api() {
     {
         assert!(page.contains(part), "{part}: {page}");
     }
-    assert_eq!(page.matches("class=\"estimate\"").count(), 1, "what nothing is known of is not corrected: {page}");
+    assert_eq!(
+        page.matches("class=\"estimate\"").count(),
+        1,
+        "what nothing is known of is not corrected: {page}"
+    );
     let (_, home) = service.get("/");
     for part in [&slow, &denied] {
         assert!(home.contains(&format!("href=\"/r/{part}\"")), "{part} is not on the first page: {home}");
