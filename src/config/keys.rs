@@ -141,7 +141,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "spool.max_bytes",
         "8GiB",
-        "Disk that waiting segments may take: 10 million events, hours of a store outage. Over it: 503.",
+        "Disk that waiting segments may take: 20 million records at 411 bytes, six hours of a store outage at a thousand a second. Over it: 503.",
     ),
     key(
         "spool.when_full",

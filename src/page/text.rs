@@ -53,7 +53,7 @@ pub(super) fn value(text: &str) -> Markup {
     let end = text.char_indices().nth(BEGINNING).map_or(text.len(), |(at, _)| at);
     html! {
         details.long {
-            summary { (Logged(&text[..end])) "… " span.dim { "all " (grouped(length)) " characters" } }
+            summary { (Logged(&text[..end])) "… " span.dim { "all " (crate::render::grouped(length as u64)) " characters" } }
             div.whole { (Logged(text)) }
         }
     }
@@ -96,22 +96,9 @@ pub(super) fn minute(rfc3339: &str) -> Markup {
     html! { time datetime=(rfc3339) { (rfc3339.get(..16).unwrap_or(rfc3339).replace('T', " ")) } }
 }
 
-/// `12,345`.
-pub(super) fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// `1 record`, `2 records`.
 pub(super) fn counted(number: usize, what: &str) -> String {
-    format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
+    crate::render::counted(number as u64, what)
 }
 
 /// A status with its class, so that it is told by its text and marked by its colour.

@@ -3,11 +3,11 @@
 
 use std::io::{self, Write};
 
-use super::duration_text;
 use super::offset_text;
 use super::safe::{cut, fit, safe, width};
 use super::screen::{Paint, Screen};
 use super::table::hop_text;
+use super::{counted, duration_text, grouped};
 use crate::cli::explain::answer::{ExplainAnswer, FileAnswer, HopAnswer, RequestsAnswer, ToldAnswer};
 
 /// Most columns of a file's name: of a longer one the end is what tells files apart.
@@ -316,24 +316,6 @@ fn name(file: &str) -> String {
     }
     let end: String = shown.chars().skip(count - NAME_MOST + 1).collect();
     format!("…{end}")
-}
-
-/// `1 record`, `1,624 records`.
-fn counted(count: u64, what: &str) -> String {
-    format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
-}
-
-/// Digits in groups of three.
-fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 fn percent(part: u64, of: u64) -> String {

@@ -155,6 +155,44 @@ fn no_spans_of_receiving_shipping_or_exporting() {
 }
 
 #[test]
+fn links_between_documents_lead_somewhere() {
+    let documents = texts(".md");
+    let outside_code = |text: &str| -> String { text.split("```").step_by(2).collect::<Vec<_>>().join("\n") };
+    // As the sites that show Markdown name headings: letters, digits, `-` and `_`; spaces become `-`.
+    let anchor = |heading: &str| -> String {
+        let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+    };
+    let has_heading = |text: &str, wanted: &str| {
+        let text = outside_code(text);
+        text.lines().any(|line| line.starts_with('#') && anchor(line.trim_start_matches('#')) == wanted)
+    };
+    let mut offences = Vec::new();
+    let mut followed = 0;
+    for (path, text) in &documents {
+        let here = Path::new(path).parent().unwrap_or(Path::new(""));
+        for link in outside_code(text).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains(':') || link.contains(char::is_whitespace) {
+                continue;
+            }
+            followed += 1;
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { root().join(path) } else { root().join(here).join(file) };
+            let found = if heading.is_empty() {
+                target.exists()
+            } else {
+                fs::read_to_string(&target).is_ok_and(|text| has_heading(&text, heading))
+            };
+            if !found {
+                offences.push(format!("{path}: {link}"));
+            }
+        }
+    }
+    assert!(followed > 100, "only {followed} links; is this the whole checkout?");
+    none("links between documents lead somewhere", offences);
+}
+
+#[test]
 fn no_test_is_skipped() {
     let patterns = glued(&[("#[ign", "ore"), ("#![ign", "ore")]);
     let offences = texts(".rs").iter().flat_map(|(path, text)| hits(path, text, &patterns)).collect();

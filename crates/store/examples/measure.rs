@@ -83,8 +83,8 @@ const BOARDS_RANGE_MS: u64 = 6 * 3_600_000;
 /// What the mix does not have and the boards compare: verdicts of the edge, versions, revisions, ways around the edge.
 fn decide(n: u64, requests: u64, events: &mut Vec<HopEvent<'static>>) {
     let late = n > requests * 2 / 3;
-    let around = n % 3001 == 0;
-    let refused_and_there = n % 4001 == 0;
+    let around = n.is_multiple_of(3001);
+    let refused_and_there = n.is_multiple_of(4001);
     if around {
         events.retain(|event| !matches!(event.hop, event::Hop::Edge | event::Hop::Shield));
     }
