@@ -1,7 +1,6 @@
 //! The read-only port as ClickHouse's official clients see it (Python, Node, and what the Go client behind Grafana's data
 //! source sends): the boards' statements, the types of their columns, and an INSERT that is refused.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -103,13 +102,8 @@ fn the_go_client_s_questions_are_answered() {
         assert_eq!(response.status(), 200);
         let is_packed = response.headers().get("content-encoding").is_some_and(|it| it == "gzip");
         let body = response.bytes().unwrap();
-        let mut plain = Vec::new();
-        if is_packed {
-            flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut plain).unwrap();
-        } else {
-            plain.extend_from_slice(&body);
-        }
-        plain
+        let encoding = is_packed.then_some("gzip");
+        decode::compression::decompress(body, encoding, 64 << 20).unwrap().to_vec()
     };
     let session =
         "database=throughline&default_format=Native&client_protocol_version=54460&max_execution_time=60";

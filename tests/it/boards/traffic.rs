@@ -217,7 +217,7 @@ fn revision_line(request: &Request, n: u64) -> String {
     let line = json!({
         "cid": request.correlation_text(), "at_us": request.hops[0].logged_start_ns() / 1000 + 4_000_000,
         "took_us": if late { 9_000 } else { 3_000 }, "rev": if late { "v2" } else { "v1" },
-        "wl": "recommendations", "status": if late && n % 4 == 0 { 500 } else { 200 }, "method": "GET",
+        "wl": "recommendations", "status": if late && n.is_multiple_of(4) { 500 } else { 200 }, "method": "GET",
     });
     line.to_string()
 }
