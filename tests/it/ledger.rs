@@ -4,9 +4,12 @@
 mod damaged;
 mod reported;
 
+use std::io::Write as _;
+
 use serde_json::Value;
 
 use crate::app::{Options, Service, data, eventually};
+use crate::hostile::wire;
 
 const CONFIG: &str = "
 [limits]
@@ -130,11 +133,18 @@ fn the_books_balance_to_the_record_through_kills_over_every_transport() {
     let files = streams.map(|name| format!("{als}{name}.binpb"));
     let sent = service.cli(&["import", "--allow-rejects", &files[0], &files[1], &files[2]]);
     assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
-    // More than may be in flight, to be sent again; and more than is ever read.
+    // More than may be in flight beside another's, to be sent again; and more than is ever read.
+    let mut other = wire::connect(service.http, std::time::Duration::from_secs(10));
+    let head = "POST /v1/envoy/mesh-a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 930000\r\n\r\n";
+    other.write_all(head.as_bytes()).unwrap();
+    other.write_all(&vec![b'x'; 920_000]).unwrap();
+    // All of it is read by then.
+    std::thread::sleep(std::time::Duration::from_millis(500));
     for _ in 0..3 {
-        let (status, _) = service.post("/v1/fastly/cdn-b", &[], vec![b'x'; 1200 << 10]);
+        let (status, _) = service.post("/v1/fastly/cdn-b", &[], vec![b'x'; 500 << 10]);
         assert!(is_answered_early(status, 503), "{status}");
     }
+    drop(other);
     let (status, _) = service.post("/v1/envoy/mesh-a", &[], vec![b'x'; 3 << 20]);
     assert!(is_answered_early(status, 413), "{status}");
     // What was refused is in memory for some seconds; a drain writes it.

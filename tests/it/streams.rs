@@ -63,7 +63,8 @@ fn a_stream_that_a_drain_cuts_off_does_not_end_with_ok() {
         std::thread::spawn(move || (0..).take_while(|_| send.blocking_send(message.clone()).is_ok()).count());
     assert!(service.terminate().success());
     let end = call.join().unwrap().unwrap_err();
-    assert_eq!(end.code(), tonic::Code::Unavailable, "{end}");
+    // A client that is too busy sending to read the answer sees the connection break instead.
+    assert!(matches!(end.code(), tonic::Code::Unavailable | tonic::Code::Unknown), "{end}");
     let more = sending.join().unwrap();
     assert!(more > 0, "the sender had nothing on its way");
 }

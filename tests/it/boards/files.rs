@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::board::{Board, directory};
 use super::{clients, shared};
+use crate::app::eventually;
 
 /// Names of metrics in a text: `throughline_…`.
 pub(super) fn metrics_in(text: &str) -> Vec<String> {
@@ -15,9 +16,12 @@ pub(super) fn metrics_in(text: &str) -> Vec<String> {
 
 /// The metric names that the service answers with, by their `TYPE` lines and samples.
 pub(super) fn known_metrics() -> String {
-    let (status, text) = shared().service.get("/metrics");
-    assert_eq!(status, 200);
-    text
+    // Rows are seen before their segment is counted as shipped, and a family without a sample is not shown.
+    eventually("a segment is counted", || {
+        let (status, text) = shared().service.get("/metrics");
+        assert_eq!(status, 200);
+        is_known(&text, "throughline_segments_total").then_some(text)
+    })
 }
 
 /// A counter's samples end in `_total`, its family does not.
