@@ -175,10 +175,18 @@ impl<'e> Key<'e> {
         }
     }
 
-    /// Into the one row that is left for what comes beyond [`MAX_ROWS`]: without what senders may choose freely.
+    /// Into the few rows that are left for what comes beyond [`MAX_ROWS`]: without what senders may choose freely.
     fn merge(&mut self) {
         (self.service, self.host) = (OTHER, OTHER);
-        let chosen = [&mut self.workload, &mut self.verdict_rule, &mut self.issuer, &mut self.key_id];
+        let chosen = [
+            &mut self.workload,
+            &mut self.workload_revision,
+            &mut self.service_version,
+            &mut self.policy_version,
+            &mut self.verdict_rule,
+            &mut self.issuer,
+            &mut self.key_id,
+        ];
         for text in chosen.into_iter().filter(|text| !text.is_empty()) {
             *text = OTHER;
         }
@@ -269,6 +277,29 @@ mod tests {
         }
         assert_eq!(rollup.overflow(), 50);
         assert_eq!(rollup.block().rows, MAX_ROWS + 1);
+    }
+
+    #[test]
+    fn no_text_of_a_sender_makes_rows_beyond_the_bound() {
+        type Set = fn(&mut HopEvent<'_>, String);
+        let chosen: [Set; 7] = [
+            |event, text| event.workload = text.into(),
+            |event, text| event.workload_revision = text.into(),
+            |event, text| event.service_version = text.into(),
+            |event, text| event.policy_version = text.into(),
+            |event, text| event.verdict_rule = text.into(),
+            |event, text| event.issuer = text.into(),
+            |event, text| event.key_id = text.into(),
+        ];
+        for (place, set) in chosen.into_iter().enumerate() {
+            let mut rollup = Rollup::new();
+            for n in 0..MAX_ROWS + 50 {
+                let mut event = HopEvent::default();
+                set(&mut event, n.to_string());
+                rollup.add(&event);
+            }
+            assert_eq!(rollup.block().rows, MAX_ROWS + 1, "field {place}");
+        }
     }
 
     #[test]
