@@ -1,5 +1,7 @@
 //! Who may send, who may ask, and what is written down of it: over real sockets, against the real binary and engine.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::Value;
 
 use crate::app::{Options, Service, client, eventually};
@@ -327,13 +329,20 @@ pub(crate) fn authority() -> (
     (issuer, issue)
 }
 
+/// Certificate and key of a service on loopback, as PEM files in a directory.
+pub(crate) fn own_certificate(directory: &Path) -> (PathBuf, PathBuf) {
+    let (cert, key) = (directory.join("cert.pem"), directory.join("key.pem"));
+    let server = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    std::fs::write(&cert, server.cert.pem()).unwrap();
+    std::fs::write(&key, server.signing_key.serialize_pem()).unwrap();
+    (cert, key)
+}
+
 #[test]
 fn with_a_client_ca_only_its_clients_get_in() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
-    let server = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
-    std::fs::write(path("cert.pem"), server.cert.pem()).unwrap();
-    std::fs::write(path("key.pem"), server.signing_key.serialize_pem()).unwrap();
+    let tls = own_certificate(directory.path());
     let (first, issue) = authority();
     let (second, _) = authority();
     std::fs::write(path("ca.pem"), first.pem()).unwrap();
@@ -342,7 +351,7 @@ fn with_a_client_ca_only_its_clients_get_in() {
     let service = Service::with(Options {
         config,
         http,
-        tls: Some((path("cert.pem"), path("key.pem"))),
+        tls: Some(tls),
         identity: Some(issue(&first, "probe.example")),
         ..Default::default()
     });
@@ -377,7 +386,7 @@ fn an_open_service_answers_to_no_name_but_its_own() {
 /// The threat model says which test holds which control: a name that no test has holds nothing.
 #[test]
 fn every_test_that_the_threat_model_names_exists() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let model = std::fs::read_to_string(root.join("SECURITY.md")).unwrap();
     let named: Vec<&str> = model
         .split('`')

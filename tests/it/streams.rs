@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::access::authority;
+use crate::access::{authority, own_certificate};
 use crate::app::{Options, Service, client, eventually};
 use crate::hostile::wire;
 
@@ -130,16 +130,14 @@ fn a_connection_of_age_is_asked_to_go() {
 fn the_grpc_port_asks_for_certificates_of_its_own() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
-    let server = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
-    std::fs::write(path("cert.pem"), server.cert.pem()).unwrap();
-    std::fs::write(path("key.pem"), server.signing_key.serialize_pem()).unwrap();
+    let tls = own_certificate(directory.path());
     let (first, issue) = authority();
     let (second, _) = authority();
     std::fs::write(path("ca.pem"), first.pem()).unwrap();
     let source = "[[source]]\nname = 'otlp'\nkind = 'otlp'\nclient_name = 'collector.example'\ntoken = 'token-of-the-collector'\n";
     let service = Service::with(Options {
         config: format!("client_ca = '{}'\n{source}", path("ca.pem").display()),
-        tls: Some((path("cert.pem"), path("key.pem"))),
+        tls: Some(tls),
         ..Options::default()
     });
     // An empty request: five bytes of framing, none of message.

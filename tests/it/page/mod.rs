@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use event::Hop;
-use testkit::{Mix, Story, fastly, istio};
+use testkit::{Mix, Story};
 
 use crate::app::{Options, Service};
+use crate::tempo::lines_by_side;
 use browser::Browser;
 
 /// Requests of the mix.
@@ -41,15 +42,7 @@ fn traffic(service: &Service, more: Option<(String, String)>) -> Ids {
         .for_each(|hop| hop.skew_ns = 7_000_000_000);
     other.trace_id = troubled.trace_id;
     requests.extend([troubled, other]);
-    let (mut edge, mut mesh) = (Vec::new(), Vec::new());
-    for request in &requests {
-        for hop in &request.hops {
-            match hop.hop {
-                Hop::Edge | Hop::Shield => edge.push(fastly::vcl_line(request, hop)),
-                _ => mesh.push(istio::json_line_with_ids(request, hop)),
-            }
-        }
-    }
+    let (mut edge, mut mesh) = lines_by_side(&requests);
     if let Some((of_edge, of_gateway)) = more {
         edge.push(of_edge);
         mesh.push(of_gateway);

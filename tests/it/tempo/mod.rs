@@ -26,14 +26,10 @@ struct TraceByIdResponse {
     message: String,
 }
 
-/// Sends the mix as its senders would; the requests, and how many records there are.
-fn traffic(service: &Service) -> Vec<testkit::Request> {
-    let mix = Mix::new(21);
-    let requests: Vec<_> = (0..REQUESTS)
-        .map(|n| if n == 0 { mix.request_as(0, Story::Timeout) } else { mix.request(n) })
-        .collect();
+/// The lines of requests: those that Fastly sends, and those of the mesh.
+pub(crate) fn lines_by_side(requests: &[testkit::Request]) -> (Vec<String>, Vec<String>) {
     let (mut edge, mut mesh) = (Vec::new(), Vec::new());
-    for request in &requests {
+    for request in requests {
         for hop in &request.hops {
             match hop.hop {
                 Hop::Edge | Hop::Shield => edge.push(fastly::vcl_line(request, hop)),
@@ -41,6 +37,16 @@ fn traffic(service: &Service) -> Vec<testkit::Request> {
             }
         }
     }
+    (edge, mesh)
+}
+
+/// Sends the mix as its senders would; the requests, and how many records there are.
+fn traffic(service: &Service) -> Vec<testkit::Request> {
+    let mix = Mix::new(21);
+    let requests: Vec<_> = (0..REQUESTS)
+        .map(|n| if n == 0 { mix.request_as(0, Story::Timeout) } else { mix.request(n) })
+        .collect();
+    let (edge, mesh) = lines_by_side(&requests);
     let records = edge.len() + mesh.len();
     service.accept("/v1/fastly", edge.join("\n"));
     service.accept("/v1/envoy", mesh.join("\n"));
